@@ -1,0 +1,55 @@
+"""The door: `apply` and `slope` look at the tensor and hand it to the path that is right for it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+from torch.overrides import handle_torch_function, has_torch_function_unary
+
+from hillock.kernels import autograd, reference
+from hillock.kernels.bound import bind, is_opaque
+
+if TYPE_CHECKING:
+    from hillock.activations import Activation
+
+__all__ = ["apply", "slope"]
+
+
+def apply(activation: Activation, x: Tensor, constants: Mapping[str, float | Tensor]) -> Tensor:
+    """Return φ(x) in the shape, dtype and layout of `x`, differentiable to any order in `x` and in learned parameters.
+
+    Args:
+        activation: the declaration; names are turned into declarations further up.
+        x: any shape, any floating dtype, any device, any layout (strided, channels-last, 0-d, empty, meta). Autocast
+            changes nothing: the dtype of `x` is kept.
+        constants: a value for every parameter (`activation.constants(...)`): numbers, or tensors that broadcast against
+            `x` (a learned slope per channel of [N, C, H, W] is given as [C, 1, 1]).
+
+    Inside `torch.compile` and `torch.export` the declaration's own expressions are traced, so they fuse with their
+    neighbours. A tensor subclass is left alone: its `__torch_function__` and `__torch_dispatch__` see torch operations.
+
+    Example: (see `hillock.functional`, whose functions end here)
+    """
+    if torch.compiler.is_compiling():
+        return activation.value(x, **constants)
+    if has_torch_function_unary(x):
+        return handle_torch_function(apply, (x,), activation, x, constants)  # type: ignore[no-any-return]
+    bound, tensors = bind(activation, constants)
+    if autograd.transforms_are_active():
+        if tensors:
+            return reference.composite(activation, x, constants)
+        return autograd.apply_transformable(bound, x)
+    if torch.is_grad_enabled() and (x.requires_grad or any(tensor.requires_grad for tensor in tensors)):
+        return autograd.apply_eager(bound, x, *tensors)
+    return bound.forward(x, *tensors)
+
+
+def slope(activation: Activation, x: Tensor, constants: Mapping[str, float | Tensor]) -> Tensor:
+    """Return φ'(x) in the shape, dtype and layout of `x`; not differentiable. At a kink: the declared subgradient."""
+    if torch.compiler.is_compiling() or is_opaque(x):
+        return reference.composite_slope(activation, x, constants)
+    bound, tensors = bind(activation, constants)
+    return bound.slope(x, *tensors)
