@@ -8,5 +8,6 @@ What never does: what a function *is* (`activations`), modules (`layers`), anyth
 """
 
 from hillock.kernels.dispatch import apply, slope
+from hillock.kernels.setting import precision
 
-__all__ = ["apply", "slope"]
+__all__ = ["apply", "precision", "slope"]

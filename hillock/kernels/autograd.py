@@ -4,8 +4,8 @@
     order 1   dx = g · φ'(x)         one kernel, one rounding; φ' is the declaration's slope, never autograd's guess
     order 2+  d(g·φ'(x))/dx          torch's own autograd through the declaration's slope expression in float64
 
-Two pairs of `torch.autograd.Function` do the same: `_Eager` is quick to call, `_Transformable` adds the `setup_context`,
-`vmap` and `jvp` that functorch and forward-mode need (inspecting their signatures costs torch some 20 µs a call).
+Two pairs of `torch.autograd.Function` do the same. `_Eager` is quick to call; `_Transformable` adds `setup_context`,
+`vmap` and `jvp`, which functorch and forward-mode need (inspecting their signatures costs torch some 20 µs a call).
 
 Parameters that are tensors get gradients through the float64 composite; x itself always goes through the slope.
 """

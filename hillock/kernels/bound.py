@@ -10,22 +10,18 @@ fused Triton kernel (CUDA), the reference. `Bound.path(dtype, device)` says whic
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextvars import ContextVar
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from hillock.kernels import reference
+from hillock.kernels import reference, setting
+from hillock.kernels.setting import Precision
 
 if TYPE_CHECKING:
     from hillock.activations import Activation
 
-__all__ = ["PRECISION", "Bound", "Precision", "bind", "is_opaque"]
-
-Precision = Literal["faithful", "exact"]
-PRECISION: ContextVar[Precision] = ContextVar("hillock_precision", default="faithful")
-
+__all__ = ["Bound", "bind", "is_opaque"]
 
 _PLAIN = frozenset({Tensor, torch.nn.Parameter, torch.nn.Buffer})
 
@@ -87,7 +83,7 @@ def bind(activation: Activation, constants: Mapping[str, float | Tensor]) -> tup
 
     Bound activations without tensors are kept, so that a call finds its kernel by one look-up.
     """
-    precision = PRECISION.get()
+    precision = setting.current.precision
     names = tuple(name for name, value in constants.items() if isinstance(value, Tensor))
     key = (activation, precision, names, *((name, value) for name, value in constants.items() if name not in names))
     bound = _KNOWN.get(key)

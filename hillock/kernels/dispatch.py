@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from torch.overrides import handle_torch_function, has_torch_function_unary
 
-from hillock.kernels import autograd, reference
-from hillock.kernels.bound import bind, is_opaque
+from hillock.kernels import autograd, compiled, reference
+from hillock.kernels.bound import bind
 
 if TYPE_CHECKING:
     from hillock.activations import Activation
@@ -34,7 +34,7 @@ def apply(activation: Activation, x: Tensor, constants: Mapping[str, float | Ten
     Example: (see `hillock.functional`, whose functions end here)
     """
     if torch.compiler.is_compiling():
-        return activation.value(x, **constants)
+        return compiled.traced(activation, x, constants)
     if has_torch_function_unary(x):
         return handle_torch_function(apply, (x,), activation, x, constants)  # type: ignore[no-any-return]
     bound, tensors = bind(activation, constants)
@@ -49,7 +49,7 @@ def apply(activation: Activation, x: Tensor, constants: Mapping[str, float | Ten
 
 def slope(activation: Activation, x: Tensor, constants: Mapping[str, float | Tensor]) -> Tensor:
     """Return φ'(x) in the shape, dtype and layout of `x`; not differentiable. At a kink: the declared subgradient."""
-    if torch.compiler.is_compiling() or is_opaque(x):
-        return reference.composite_slope(activation, x, constants)
+    if torch.compiler.is_compiling():
+        return compiled.traced_slope(activation, x, constants)
     bound, tensors = bind(activation, constants)
     return bound.slope(x, *tensors)

@@ -114,7 +114,7 @@ def _in_double(expression: Expression, x: Tensor, constants: Constants) -> Tenso
 
 
 def _chunked(expression: Expression, inputs: tuple[Tensor, ...], constants: Constants) -> Tensor:
-    """Evaluate `expression` over float64 copies of the inputs, `CHUNK` elements at a time; all inputs have one shape."""
+    """Evaluate `expression` over float64 copies of the inputs (all of one shape), `CHUNK` elements at a time."""
     first = inputs[0]
     with torch.no_grad():
         result = torch.empty_like(first)
