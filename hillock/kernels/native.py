@@ -1,0 +1,185 @@
+"""The door to the native library: activation functions on CPU tensors, forward and backward, in one dispatcher call.
+
+    forward(name, x, constants)       φ(x), a new tensor laid out in memory as x is
+    backward(name, g, x, constants)   g · φ'(x), rounded once
+    bind(name, constants)             both as a pair of calls with the look-ups done, for hot paths
+
+Precisions: `faithful` (below 1 ULP in float32, the fastest) and `exact` (float64 inside, one rounding; at most 0.5001
+ULP in float32 and the nearest value in 16-bit formats). Autograd, transforms and the choice of path live elsewhere:
+the operators (`torch.ops.hillock.*`) know nothing about derivatives, and have a meta kernel each.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+from hillock.kernels import build
+
+__all__ = [
+    "Calls",
+    "available",
+    "backward",
+    "backward_",
+    "bind",
+    "forward",
+    "forward_",
+    "functions",
+    "operators",
+    "parameters",
+    "reason",
+    "supports",
+]
+
+Precision = Literal["faithful", "exact"]
+DTYPES = frozenset({torch.float32, torch.bfloat16, torch.float16, torch.float64})
+
+
+class Calls(NamedTuple):
+    """A function with its constants filled in: `forward(x)` and `backward(g, x)`."""
+
+    forward: Callable[[Tensor], Tensor]
+    backward: Callable[[Tensor, Tensor], Tensor]
+
+
+class _Library:
+    """What the loaded library offers; nothing where there is none. Made once, at the first question."""
+
+    def __init__(self) -> None:
+        self.parameters: dict[str, tuple[str, ...]] = {}
+        self.forwards: dict[tuple[str, str], Any] = {}
+        self.backwards: dict[tuple[str, str], Any] = {}
+        if not build.available():
+            return
+        for line in torch.ops.hillock.listing().splitlines():
+            name, *rest = line.split()
+            self.parameters[name] = tuple(word for word in rest if not word.startswith("!"))
+            for precision, suffix in (("faithful", ""), ("exact", "_exact")):
+                self.forwards[name, precision] = _callable(f"{name}{suffix}")
+                self.backwards[name, precision] = _callable(f"{name}{suffix}_backward")
+
+
+def _callable(operator: str) -> Any:
+    overload = getattr(torch.ops.hillock, operator).default
+    # OpOverload.__call__ only forwards to this; without it a call costs a third less.
+    return getattr(overload, "_op", overload)
+
+
+_LOCK = threading.Lock()
+_LIBRARY: _Library | None = None
+
+
+def _library() -> _Library:
+    global _LIBRARY
+    if _LIBRARY is None:
+        with _LOCK:
+            if _LIBRARY is None:
+                _LIBRARY = _Library()
+    return _LIBRARY
+
+
+def available() -> bool:
+    """Whether the native library runs here; builds it if it has not been built yet."""
+    return build.available()
+
+
+def reason() -> str:
+    """Return where the library was loaded from, or why there is none."""
+    return build.reason()
+
+
+def functions() -> tuple[str, ...]:
+    """Return the names of the functions that the library has."""
+    return tuple(_library().parameters)
+
+
+def parameters(name: str) -> tuple[str, ...]:
+    """Return the names of a function's constants, in the order in which the operators take them."""
+    return _library().parameters[name]
+
+
+def operators(name: str, precision: Precision = "faithful") -> tuple[Any, Any]:
+    """Return the handles `torch.ops.hillock.NAME.default` of forward (x, constants...) and backward (g, x, ...)."""
+    suffix = "" if precision == "faithful" else "_exact"
+    operator = torch.ops.hillock
+    return getattr(operator, f"{name}{suffix}").default, getattr(operator, f"{name}{suffix}_backward").default
+
+
+# What a constant has to fulfil beyond being finite, where the formula divides by it or its sign decides the tails.
+_POSITIVE = frozenset({("softplus", "beta"), ("celu", "alpha")})
+
+
+def supports(name: str, constants: Mapping[str, float], dtype: torch.dtype, device: torch.device | str) -> bool:
+    """Whether `forward` and `backward` take this function with these constants on tensors of this dtype and device."""
+    if torch.device(device).type != "cpu" or dtype not in DTYPES:
+        return False
+    expected = _library().parameters.get(name)
+    if expected is None or set(expected) != set(constants):
+        return False
+    return all(
+        isinstance(value, (int, float)) and math.isfinite(value) and (value > 0 or (name, key) not in _POSITIVE)
+        for key, value in constants.items()
+    )
+
+
+def bind(name: str, constants: Mapping[str, float], precision: Precision = "faithful") -> Calls:
+    """Return forward and backward with the constants filled in; the quickest way to call the library repeatedly."""
+    library = _library()
+    ahead, back = library.forwards[name, precision], library.backwards[name, precision]
+    numbers = [float(constants[key]) for key in library.parameters[name]]
+    if not numbers:
+        return Calls(ahead, back)
+    if len(numbers) == 1:
+        number = numbers[0]
+        return Calls(lambda x: ahead(x, number), lambda g, x: back(g, x, number))
+    return Calls(lambda x: ahead(x, *numbers), lambda g, x: back(g, x, *numbers))
+
+
+def forward(name: str, x: Tensor, constants: Mapping[str, float], precision: Precision = "faithful") -> Tensor:
+    """Return φ(x) as a new tensor with the strides of `x` (as `torch.empty_like` chooses them)."""
+    library = _library()
+    return library.forwards[name, precision](  # type: ignore[no-any-return]
+        x, *[constants[key] for key in library.parameters[name]]
+    )
+
+
+def backward(
+    name: str, g: Tensor, x: Tensor, constants: Mapping[str, float], precision: Precision = "faithful"
+) -> Tensor:
+    """Return g · φ'(x) with one rounding, as a new tensor with the strides of `x`; g has the shape and dtype of x."""
+    library = _library()
+    return library.backwards[name, precision](  # type: ignore[no-any-return]
+        g, x, *[constants[key] for key in library.parameters[name]]
+    )
+
+
+def forward_(
+    name: str, x: Tensor, constants: Mapping[str, float], precision: Precision = "faithful", out: Tensor | None = None
+) -> Tensor:
+    """Write φ(x) into `out` (into `x` itself by default) and return it; bit for bit what `forward` returns."""
+    numbers = [constants[key] for key in _library().parameters[name]]
+    target = x if out is None else out
+    return torch.ops.hillock.forward_out(  # type: ignore[no-any-return]
+        name, x, numbers, precision == "exact", out=target
+    )
+
+
+def backward_(
+    name: str,
+    g: Tensor,
+    x: Tensor,
+    constants: Mapping[str, float],
+    precision: Precision = "faithful",
+    out: Tensor | None = None,
+) -> Tensor:
+    """Write g · φ'(x) into `out` (into `g` itself by default) and return it; bit for bit what `backward` returns."""
+    numbers = [constants[key] for key in _library().parameters[name]]
+    target = g if out is None else out
+    return torch.ops.hillock.backward_out(  # type: ignore[no-any-return]
+        name, g, x, numbers, precision == "exact", out=target
+    )
