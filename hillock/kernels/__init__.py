@@ -8,6 +8,7 @@ What never does: what a function *is* (`activations`), modules (`layers`), anyth
 """
 
 from hillock.kernels.dispatch import apply, slope
+from hillock.kernels.lean import lean
 from hillock.kernels.setting import precision
 
-__all__ = ["apply", "precision", "slope"]
+__all__ = ["apply", "lean", "precision", "slope"]
