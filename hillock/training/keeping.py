@@ -1,0 +1,108 @@
+"""What a training leaves in its folder to go on from: checkpoint, weights, a record without loose ends."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+
+from hillock.errors import CheckpointError
+from hillock.training import run_folder
+from hillock.training.checkpoint import load_checkpoint, save_checkpoint, write_whole
+from hillock.training.materials import Materials
+from hillock.training.run import build_network, load_weights
+from hillock.training.state import TrainingState
+
+__all__ = ["forget_lines_after", "restore", "save", "save_weights", "start_again"]
+
+log = logging.getLogger(__name__)
+
+_FORMAT = 1
+
+
+def save(materials: Materials, state: TrainingState) -> None:
+    """Write the checkpoint of this moment."""
+    content = {
+        "format": _FORMAT,
+        "model": materials.model.state_dict(),
+        "optimizer": materials.optimizer.state_dict(),
+        "average": None if materials.average is None else materials.average.average,
+        "state": state.to_dict(),
+        "fingerprint": materials.dataset.fingerprint,
+        "batch_size": materials.batch_size,
+        "processes": materials.world.size,
+        "plan": materials.plan.choices(),
+    }
+    save_checkpoint(materials.folder, content)
+
+
+def restore(materials: Materials) -> TrainingState | None:
+    """Put the folder's checkpoint into network, optimiser and average; return where it stands, or None without one.
+
+    The first process reads; the others are sent the content.
+    """
+    world = materials.world
+    content = world.from_first(_find(materials) if world.is_first else None)
+    if content is None:
+        return None
+    materials.model.load_state_dict(content["model"])
+    materials.optimizer.load_state_dict(content["optimizer"])
+    if materials.average is not None:
+        materials.average.load(content["average"])
+    state = TrainingState.from_dict(content["state"])
+    if not world.is_first:  # the sums of the first process stand for those of all
+        state.sums.loss.zero_()
+        state.sums.wrong.zero_()
+        state.sums.count = 0
+    return state
+
+
+def _find(materials: Materials) -> dict[str, Any] | None:
+    found = load_checkpoint(materials.folder)
+    if found is None:
+        return None
+    content, warning = found
+    if warning is not None:
+        log.warning("%s", warning)
+    if content.get("format") != _FORMAT:
+        raise CheckpointError(f"a checkpoint of format {_FORMAT}", got=str(content.get("format")))
+    if content["fingerprint"] != materials.dataset.fingerprint:
+        raise CheckpointError("the data that the run was started with", got="other pictures, labels or split")
+    if content["batch_size"] != materials.batch_size:
+        raise CheckpointError(f"the batch size that the run was started with, {content['batch_size']}")
+    before, now = content["plan"], materials.plan.choices()
+    before["processes"], now["processes"] = str(content["processes"]), str(materials.world.size)
+    for name in now:
+        if before.get(name) != now[name]:
+            log.warning("%s was %s and is now %s: the run goes on, but not bit for bit", name, before[name], now[name])
+    return content
+
+
+def start_again(materials: Materials) -> None:
+    """Put network, optimiser and average back to where the run began."""
+    fresh = build_network(materials.recipe, materials.dataset.facts())
+    if materials.recipe.weights is not None:
+        load_weights(fresh, materials.recipe.weights)
+    materials.model.load_state_dict(fresh.state_dict())
+    materials.optimizer.state.clear()
+    if materials.average is not None:
+        materials.average.load([weight.detach() for weight in materials.model.parameters()])
+
+
+def save_weights(materials: Materials, name: str) -> None:
+    """Write the weights that the run would be used with: the averaged ones where the recipe averages."""
+    with materials.averaged():
+        weights = {
+            key: value.detach().cpu().clone(memory_format=torch.contiguous_format)
+            for key, value in materials.model.state_dict().items()
+        }
+    write_whole(materials.folder / name, safetensors.torch.save(weights, {"format": "pt"}))
+
+
+def forget_lines_after(folder: Path, step: int) -> None:
+    """Take back the record's and the health log's lines of steps that will be done again."""
+    for name in (run_folder.RECORD, run_folder.HEALTH):
+        run_folder.drop_lines_after(folder / name, step)
