@@ -38,7 +38,9 @@ class Verb(NamedTuple):
 
 
 # In the order of a working day. One line a verb, added together with its file.
-VERBS: tuple[Verb, ...] = ()
+VERBS: tuple[Verb, ...] = (
+    Verb("summary", "hillock.cli.summary:summary", "Print the layers of a network: sizes, parameters, multiply-adds."),
+)
 
 _PROGRAM_HELP = """Activation functions and everything else that decides whether a deep image classifier trains.
 

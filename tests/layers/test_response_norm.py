@@ -1,0 +1,49 @@
+"""Local response normalisation against its formula written out, tower by tower."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from hillock.errors import UsageError
+from hillock.layers.response_norm import ResponseNorm
+
+
+def written_out(x: Tensor, size: int, alpha: float, beta: float, k: float, towers: int) -> Tensor:
+    y = torch.empty_like(x)
+    per_tower = x.shape[1] // towers
+    for i in range(x.shape[1]):
+        first = i // per_tower * per_tower
+        low, high = max(first, i - size // 2), min(first + per_tower - 1, i + size // 2)
+        y[:, i] = x[:, i] / (k + alpha * (x[:, low : high + 1] ** 2).sum(1)) ** beta
+    return y
+
+
+@pytest.mark.parametrize("towers", [1, 2, 4])
+@pytest.mark.parametrize(("size", "alpha", "beta", "k"), [(5, 1e-4, 0.75, 2.0), (3, 0.5, 0.5, 1.0)])
+def test_equals_the_paper_s_formula(towers: int, size: int, alpha: float, beta: float, k: float) -> None:
+    x = 30 * torch.randn(2, 16, 5, 4, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    layer = ResponseNorm(size, alpha, beta, k, towers=towers)
+    torch.testing.assert_close(layer(x), written_out(x, size, alpha, beta, k, towers), rtol=1e-12, atol=1e-12)
+
+
+def test_towers_do_not_see_each_other() -> None:
+    x = torch.randn(1, 8, 3, 3, generator=torch.Generator().manual_seed(2), requires_grad=True)
+    ResponseNorm(alpha=1.0, towers=2)(x)[:, :4].sum().backward()
+    assert x.grad is not None
+    assert x.grad[:, 4:].abs().max() == 0
+    x.grad = None
+    ResponseNorm(alpha=1.0, towers=1)(x)[:, :4].sum().backward()  # the planted fault: one norm over both towers
+    assert x.grad[:, 4:].abs().max() > 0
+
+
+def test_torch_divides_alpha_by_the_window() -> None:
+    x = torch.randn(1, 9, 2, 2, generator=torch.Generator().manual_seed(3))
+    ours, torch_s = ResponseNorm(alpha=1e-2), torch.nn.LocalResponseNorm(5, alpha=5e-2, beta=0.75, k=2.0)
+    torch.testing.assert_close(ours(x), torch_s(x), rtol=0, atol=0)
+
+
+def test_an_even_window_is_refused() -> None:
+    with pytest.raises(UsageError):
+        ResponseNorm(4)
