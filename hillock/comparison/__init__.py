@@ -12,3 +12,27 @@ The unit of replication is the seed. A seed fixes the initial draws, the order o
 every arm alike, so that arms are compared in pairs; epochs, images and repeated evaluations are never counted as
 independent evidence. A training that fails is a result, not a gap.
 """
+
+from __future__ import annotations
+
+from hillock.comparison.compare import compare
+from hillock.comparison.design import Arm, Metric, Study
+from hillock.comparison.engine import Progress
+from hillock.comparison.outcome import Outcome
+from hillock.comparison.result import ArmResult, Comparison, Curve, Health
+from hillock.comparison.statistics import Interval, Verdict
+
+__all__ = [
+    "Arm",
+    "ArmResult",
+    "Comparison",
+    "Curve",
+    "Health",
+    "Interval",
+    "Metric",
+    "Outcome",
+    "Progress",
+    "Study",
+    "Verdict",
+    "compare",
+]
