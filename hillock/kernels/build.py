@@ -32,6 +32,7 @@ __all__ = [
     "available",
     "cache_folder",
     "compile_library",
+    "compile_oracle",
     "compiler",
     "library",
     "library_path",
@@ -153,7 +154,7 @@ def cache_folder() -> Path:
 
 def _sources() -> list[Path]:
     """Return the files of the library: what is compiled first, headers after."""
-    return sorted(_SOURCES.glob("*.cpp")) + sorted(_SOURCES.rglob("*.h"))
+    return sorted(_SOURCES.glob("*.cpp")) + sorted(_SOURCES.rglob("*.h"))  # the oracle's folder is not part of it
 
 
 def _kernel_flags() -> tuple[str, ...]:
@@ -185,6 +186,21 @@ def compile_library() -> Path:
         raise BuildError(f"another process has been building {target} for {_TIMEOUT_SECONDS} s") from error
     except OSError as error:
         raise BuildError(f"the library could not be written: {error}") from error
+    return target
+
+
+def compile_oracle() -> Path:
+    """Return the path of the independent judge of accuracy (`cpp/oracle`), built now if it is not in the cache."""
+    source = _SOURCES / "oracle" / "oracle.cpp"
+    name = hashlib.sha256(source.read_bytes() + _compiler_version(compiler()).encode() + _processor().encode())
+    target = cache_folder() / f"oracle-{name.hexdigest()[:20]}" / "hillock_oracle.so"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with filelock.FileLock(str(target.parent / "lock"), timeout=_TIMEOUT_SECONDS):
+        if not target.exists():
+            flags = [flag for flag in KERNEL_FLAGS if flag != "-O3"]
+            partial = target.with_suffix(".partial")
+            _run_side_by_side([[compiler(), "-O2", *flags, "-shared", str(source), "-o", str(partial)]], 1)
+            os.replace(partial, target)
     return target
 
 

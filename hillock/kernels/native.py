@@ -112,6 +112,7 @@ def operators(name: str, precision: Precision = "faithful") -> tuple[Any, Any]:
 
 # What a constant has to fulfil beyond being finite, where the formula divides by it or its sign decides the tails.
 _POSITIVE = frozenset({("softplus", "beta"), ("celu", "alpha")})
+_UNBOUNDED = frozenset({("softplus", "threshold")})
 
 
 def supports(name: str, constants: Mapping[str, float], dtype: torch.dtype, device: torch.device | str) -> bool:
@@ -122,7 +123,9 @@ def supports(name: str, constants: Mapping[str, float], dtype: torch.dtype, devi
     if expected is None or set(expected) != set(constants):
         return False
     return all(
-        isinstance(value, (int, float)) and math.isfinite(value) and (value > 0 or (name, key) not in _POSITIVE)
+        isinstance(value, (int, float))
+        and (math.isfinite(value) or (name, key) in _UNBOUNDED)
+        and (value > 0 or (name, key) not in _POSITIVE)
         for key, value in constants.items()
     )
 

@@ -8,6 +8,7 @@ void add_piecewise_family(std::vector<Kernel>& table) {
   table.push_back(exact_kernel<Hardsigmoid>("hardsigmoid", "", true));
   table.push_back(exact_kernel<Relu>("relu", "", true));
   table.push_back(exact_kernel<LeakyRelu, 1>("leaky_relu", "negative_slope", true));
+  table.push_back(exact_kernel<LeakyRelu, 1>("prelu", "negative_slope", true));
   table.push_back(exact_kernel<Relu6>("relu6", "", true));
   table.push_back(exact_kernel<Hardtanh, 2>("hardtanh", "min_val max_val", true));
 }

@@ -41,16 +41,17 @@ struct LogSigmoid {  // min(x, 0) - log(1 + n)
   static T slope(T x, const T*) { return logistic(-x, exponential(-magnitude(x))); }
 };
 
-struct Softplus {  // log(1 + exp(βx))/β
+struct Softplus {  // log(1 + exp(βx))/β; x itself where βx is above the threshold
   template <class T>
   static T value(T x, const T* constant) {
     const T u = constant[0] * x;
-    return (at_least(u, T(0)) + log_1_plus(exponential(-magnitude(u)))) / constant[0];
+    const T y = (at_least(u, T(0)) + log_1_plus(exponential(-magnitude(u)))) / constant[0];
+    return u > constant[1] ? x : y;
   }
   template <class T>
   static T slope(T x, const T* constant) {
     const T u = constant[0] * x;
-    return logistic(u, exponential(-magnitude(u)));
+    return u > constant[1] ? T(1) : logistic(u, exponential(-magnitude(u)));
   }
 };
 
