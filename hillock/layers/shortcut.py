@@ -33,7 +33,10 @@ class PaddedShortcut(nn.Module):
         self.in_channels, self.out_channels, self.stride = in_channels, out_channels, stride
 
     def forward(self, x: Tensor) -> Tensor:
-        x = x[:, :, :: self.stride, :: self.stride]
+        if self.stride > 1:
+            # A pooling over single pixels, as the official code does it: the gradient of a strided slice would be a map
+            # in the other memory layout (measured on [128, 16, 32, 32] bfloat16: backward 5.7 ms, this 1.3 ms).
+            x = F.avg_pool2d(x, 1, self.stride)
         return F.pad(x, (0, 0, 0, 0, 0, self.out_channels - self.in_channels))
 
     def extra_repr(self) -> str:

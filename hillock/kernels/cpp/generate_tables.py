@@ -9,9 +9,11 @@ the function divided by its weight), so an error stated here is a maximum over t
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import mpmath
+import numpy
 from mpmath import mpf
 
 mpmath.mp.dps = 60
@@ -138,6 +140,219 @@ def cores() -> str:
     return text + "}  // namespace hillock::polynomials\n"
 
 
+# --------------------------------------------------------------------- tables of the float32 path (AVX512 `faithful`)
+
+# A table describes a function G on 32 intervals. On interval i, with r = t - c (exact, because c has few bits):
+#     G = A + A' + r (B + B' + r (Q0 + Q1 r + ...))
+# A' and B' are the remainders of A and B beyond float32. Then the only rounding errors that count are the last one and,
+# scaled by |G - A|/|G|, that of G - A.
+INTERVALS = 32
+FIT_BITS = 29.5
+RANGE_MARGIN = mpf(2) ** -18  # the interval index is rounded: neighbours overlap by this much, relative to the range
+
+
+@dataclass(frozen=True)
+class Table:
+    """G(t) on [low, high]. index: which interval t belongs to, as float32 arithmetic finds it.
+
+    linear: round(t · scale + offset); quadratic: round(t (1 + t · bend) · scale + offset), whose intervals narrow with
+    t, for functions that decay like exp(-t²/2).
+    """
+
+    name: str
+    function: Function
+    low: float
+    high: float
+    bend: float = 0.0
+    root: float | None = None
+    """Where G is 0 inside the range: the float32 nearest to it is the centre of the two intervals beside it."""
+    pinned: tuple[float, ...] = ()
+    """Where a centre must be (0 where the sign of a zero must survive)."""
+
+
+def single(value: mpf) -> float:
+    """Return the nearest float32."""
+    with numpy.errstate(over="ignore"):
+        return float(numpy.float32(float(value)))
+
+
+def _boundaries(table: Table) -> tuple[list[mpf], float, float]:
+    """Return the 33 edges of the intervals, and scale and offset of the index in float32."""
+
+    def bent(t: mpf) -> mpf:
+        return t * (1 + t * mpf(table.bend))
+
+    # Interval i is where bent(t)·scale + offset rounds to i; a pinned centre at 0 falls in the middle of one.
+    low, high = bent(mpf(table.low)), bent(mpf(table.high))
+    first = mpf(-0.5) if table.low != 0 else mpf(0)
+    scale = single((INTERVALS - mpf(0.5) - first) / (high - low))
+    offset = float(mpmath.nint(first - low * scale))
+    if table.root is not None:  # the root goes to an edge
+        root = bent(mpmath.findroot(table.function, mpf(table.root)))
+        scale = single((mpmath.floor(root * scale) + mpf(0.5)) / root)
+    edges = []
+    for i in range(INTERVALS + 1):
+        target = (i - mpf(0.5) - offset) / scale
+        if table.bend:
+            bend = mpf(table.bend)
+            edges.append((mpmath.sqrt(1 + 4 * bend * max(target, mpf(0))) - 1) / (2 * bend))
+        else:
+            edges.append(target)
+    return edges, scale, offset
+
+
+def _beside_root(table: Table, low: mpf, high: mpf) -> bool:
+    slack = (high - low) / 100
+    return table.root is not None and low - slack <= mpmath.findroot(table.function, mpf(table.root)) <= high + slack
+
+
+def _centre(table: Table, low: mpf, high: mpf) -> float:
+    """Return the middle of [low, high] with few bits, the pinned centre in it, or the float32 nearest to the root."""
+    for pinned in table.pinned:
+        if low <= pinned <= high:
+            return pinned
+    if _beside_root(table, low, high):
+        return single(mpmath.findroot(table.function, mpf(table.root)))
+    return float(mpmath.nint((low + high) / 2 * 2**10) / 2**10)
+
+
+def _fit(table: Table, edges: Sequence[mpf], centres: Sequence[float], terms: int) -> tuple[list[list[float]], float]:
+    """Return the 32 columns (c, A, A', B, B', Q0...) and log2 of the largest relative error of the fit."""
+    columns, worst = [], mpf(0)
+    margin = RANGE_MARGIN * (edges[-1] - edges[0])
+    for i, centre in enumerate(centres):
+        c = mpf(centre)
+        low, high = edges[i] - margin - c, edges[i + 1] + margin - c
+        if table.low == 0 and i == 0:
+            low = -high  # fitted to both sides of 0, used on one
+        value, slope = table.function(c), mpmath.diff(table.function, c)
+        high_part = 0.0 if _beside_root(table, edges[i], edges[i + 1]) else single(value)
+
+        def rest(r: mpf, c: mpf = c, value: mpf = value, slope: mpf = slope) -> mpf:
+            if abs(r) < mpf(10) ** -12:
+                return mpmath.diff(table.function, c, 2) / 2
+            return (table.function(c + r) - value - slope * r) / (r * r)
+
+        coefficients = [single(q) for q in chebyshev_fit(rest, low, high, terms - 1)]
+        columns.append(
+            [
+                centre,
+                high_part,
+                single(value - mpf(high_part)),
+                single(slope),
+                single(slope - mpf(single(slope))),
+                *coefficients,
+            ]
+        )
+        for j in range(33):
+            r = low + (high - low) * j / 32
+            exact = table.function(c + r)
+            near_root = abs(exact) < mpf(2) ** -20 and _beside_root(table, edges[i], edges[i + 1])
+            if exact != 0 and not near_root and abs(r) > mpf(10) ** -9:
+                fitted = r * r * mpmath.polyval(coefficients[::-1], r)
+                worst = max(worst, abs((fitted - r * r * rest(r)) / exact))
+    return columns, float(mpmath.log(worst, 2)) if worst else -200.0
+
+
+def _share(table: Table, edges: Sequence[mpf], columns: Sequence[Sequence[float]], i: int) -> float:
+    """Return the largest |G - A|/|G| on interval i; 0 where A is 0 (at a root)."""
+    if columns[i][1] == 0.0:
+        return 0.0
+    values = [table.function(edges[i]), table.function(edges[i + 1])]
+    return float(max(abs((value - columns[i][1]) / value) for value in values))
+
+
+def table_text(table: Table) -> str:
+    edges, scale, offset = _boundaries(table)
+    centres = [_centre(table, edges[i], edges[i + 1]) for i in range(INTERVALS)]
+    error = 0.0
+    for terms in range(2, 10):
+        before = error
+        columns, error = _fit(table, edges, centres, terms)
+        if error < -FIT_BITS:
+            break
+        if error > before - 0.3:  # the rounding of the coefficients limits it, not the degree
+            terms -= 1
+            columns, error = _fit(table, edges, centres, terms)
+            break
+    share = max(_share(table, edges, columns, i) for i in range(INTERVALS))
+    magic = 1.5 * 2**23 + offset
+    widest = max(float(edges[i + 1] - edges[i]) for i in range(INTERVALS))
+    text = f"// {table.name}: intervals up to {widest:.3f} wide, fit error 2^{error:.1f}, |G-A|/|G| <= {share:.2f}\n"
+    text += f"struct {table.name} {{\n"
+    text += f"  static constexpr float scale = {float(scale).hex()}f, magic = {magic.hex()}f;\n"
+    text += f"  static constexpr float bend = {single(mpf(table.bend)).hex()}f;\n"
+    text += (
+        f"  static constexpr float low = {single(mpf(table.low)).hex()}f, high = {single(mpf(table.high)).hex()}f;\n"
+    )
+    text += f"  static constexpr int terms = {terms};\n"
+    text += f"  alignas(64) static constexpr float rows[{terms + 5}][32] = {{\n"
+    for row in range(terms + 5):
+        values = [f"{column[row].hex()}f" for column in columns]
+        text += "      {" + ",\n       ".join(", ".join(values[k : k + 4]) for k in range(0, 32, 4)) + "},\n"
+    return text + "  };\n};\n\n"
+
+
+def normal_tail(a: mpf) -> mpf:
+    return mpmath.erfc(a / mpmath.sqrt(2)) / 2
+
+
+def gelu_tanh_gate(x: mpf) -> mpf:
+    return sigmoid(2 * mpmath.sqrt(2 / mpmath.pi) * (x + mpf("0.044715") * x**3))
+
+
+def mish_gate(x: mpf) -> mpf:
+    w = mpmath.exp(x)
+    return w * (w + 2) / (w * (w + 2) + 2)
+
+
+def over(function: Function, limit: float) -> Function:
+    """Return f(x)/x, with its limit at 0."""
+    return lambda x: function(x) / x if x else mpf(limit)
+
+
+SELU_SCALE = mpf("1.0507009873554804934193349852946")
+SELU_ALPHA = mpf("1.6732632423543772848170429916717")
+GELU_SIGMOID = mpf("1.702")
+
+
+TABLES = (
+    Table("sigmoid_tail", lambda a: sigmoid(-a), 0.0, 8.0, pinned=(0.0,)),
+    Table("sigmoid_slope", lambda a: sigmoid(a) * sigmoid(-a), 0.0, 8.0, pinned=(0.0,)),
+    Table("silu_slope_tail", lambda a: silu_slope(-a), 0.0, 8.0, pinned=(0.0,), root=1.278),
+    Table("tanh_over_x", over(mpmath.tanh, 1.0), 0.0, 9.25, pinned=(0.0,)),
+    Table("tanh_slope", lambda a: mpmath.sech(a) ** 2, 0.0, 5.5, pinned=(0.0,)),
+    Table("gelu_tail", normal_tail, 0.0, 5.5, bend=0.6, pinned=(0.0,)),
+    Table("gelu_slope_tail", lambda a: gelu_slope(-a), 0.0, 6.0, bend=0.6, pinned=(0.0,), root=0.7518),
+    Table("gelu_tanh_tail", lambda a: gelu_tanh_gate(-a), 0.0, 5.25, bend=0.6, pinned=(0.0,)),
+    Table(
+        "gelu_tanh_slope_tail", lambda a: gelu_tanh_slope(-a), 0.0, 5.75, bend=0.6, pinned=(0.0,),
+        root=0.7524,
+    ),
+    Table("gelu_sigmoid_tail", lambda a: sigmoid(-GELU_SIGMOID * a), 0.0, 5.0, pinned=(0.0,)),
+    Table(
+        "gelu_sigmoid_slope_tail", lambda a: silu_slope(-GELU_SIGMOID * a), 0.0, 5.0, pinned=(0.0,),
+        root=0.7511,
+    ),
+    Table("mish_gate", mish_gate, -7.5, 9.5, pinned=(0.0,)),
+    Table("mish_slope", mish_slope, -7.5, 9.5, root=-1.1924),
+    Table("softplus", lambda x: mpmath.log1p(mpmath.exp(x)), -8.0, 8.0),
+    Table("elu_over_x", over(mpmath.expm1, 1.0), -17.5, 0.25, pinned=(0.0,)),
+    Table("exponential", mpmath.exp, -8.0, 0.125, pinned=(0.0,)),
+    Table("selu_over_x", over(lambda x: SELU_SCALE * SELU_ALPHA * mpmath.expm1(x), SELU_SCALE * SELU_ALPHA), -17.5, 0.25,
+          pinned=(0.0,)),
+    Table("selu_slope", lambda x: SELU_SCALE * SELU_ALPHA * mpmath.exp(x), -8.0, 0.125),
+    Table("su_slope", lambda x: (1 + x) * mpmath.exp(x), -8.0, 0.125, root=-1.0, pinned=(0.0,)),
+)  # fmt: skip
+
+
+def tables() -> str:
+    text = "// Generated by generate_tables.py: do not edit. Errors of the fits are relative, as a power of two.\n"
+    text += "#pragma once\n\nnamespace hillock::tables {\n\n"
+    return text + "".join(table_text(table) for table in TABLES) + "}  // namespace hillock::tables\n"
+
+
 if __name__ == "__main__":
     HERE.mkdir(exist_ok=True)
     (HERE / "cores.h").write_text(cores())
+    (HERE / "tables.h").write_text(tables())

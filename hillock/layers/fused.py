@@ -1,0 +1,182 @@
+"""Running a network's layers fused: one switch for a whole network, its modules and state dict unchanged.
+
+    fuse(model)      normalisation + residual addition + activation become one operation, small maps' weight gradients
+                     are computed the wide way (`hillock.kernels.norm_activation`, `hillock.kernels.wide_convolution`)
+    unfuse(model)    back to one operation a module
+
+What is fused is read off the structure: a `BatchNorm2d` followed by an activation inside an `nn.Sequential`, and the
+end of a residual unit. A module with hooks is left alone, so that nobody who watches it is deceived; whatever a fused
+operation cannot take runs as plain torch operations, and the reason is logged once. Inside `torch.compile` the network
+is the plain one, which Inductor fuses itself.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from hillock.kernels.norm_activation import Normalisation, norm_activation, why_not
+from hillock.kernels.wide_convolution import convolution, pictures_side_by_side
+from hillock.layers.recognise import recognise
+from hillock.layers.residual import ResidualUnit
+from hillock.layers.shortcut import Addition
+
+__all__ = ["fuse", "is_fused", "unfuse", "unfused"]
+
+_LOG = logging.getLogger("hillock")
+_SAID: set[str] = set()
+
+
+def fuse(model: nn.Module) -> nn.Module:
+    """Make the network run fused from now on, and return it. Parameters, buffers, names and hooks stay what they are.
+
+    The results equal the plain network's within rounding: statistics are summed in another order, and the activation
+    sees the pre-activation before it is rounded to bfloat16.
+
+    >>> model = fuse(nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU()))
+    >>> is_fused(model), is_fused(unfuse(model))
+    (True, False)
+    """
+    for module in model.modules():
+        if type(module) in _FUSED:
+            module.__class__ = _FUSED[type(module)]
+    return model
+
+
+def unfuse(model: nn.Module) -> nn.Module:
+    """Undo `fuse`, and return the network."""
+    plain = {fused: plain for plain, fused in _FUSED.items()}
+    for module in model.modules():
+        if type(module) in plain:
+            module.__class__ = plain[type(module)]
+    return model
+
+
+def is_fused(model: nn.Module) -> bool:
+    """Whether any part of the network runs fused."""
+    return any(type(module) in _FUSED.values() for module in model.modules())
+
+
+@contextmanager
+def unfused(model: nn.Module) -> Iterator[nn.Module]:
+    """Run the network plain for the length of a `with` block: for whoever wants to see every module called."""
+    was_fused = [module for module in model.modules() if type(module) in _FUSED.values()]
+    unfuse(model)
+    try:
+        yield model
+    finally:
+        for module in was_fused:
+            module.__class__ = _FUSED[type(module)]
+
+
+class FusedSequential(nn.Sequential):
+    """An `nn.Sequential` that runs each batch normalisation together with the activation after it."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        modules = list(self)
+        if torch.compiler.is_compiling():
+            for module in modules:
+                x = module(x)
+            return x
+        while modules:
+            module = modules.pop(0)
+            if isinstance(module, nn.BatchNorm2d):
+                activation = modules.pop(0) if modules and recognise(modules[0]) else None
+                x = _normalised(x, module, activation)
+            else:
+                x = module(x)
+        return x
+
+
+class FusedResidualUnit(ResidualUnit):
+    """A residual unit that adds its shortcut and activates in the pass that normalises its branch."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if torch.compiler.is_compiling():
+            return super().forward(x)
+        end = list(self.branch)[-1:]
+        after = list(self.after)
+        joins = type(self.join) is Addition and self.shortcut is not None
+        known = not after or (len(after) == 1 and recognise(after[0]) is not None)
+        if not (joins and known and end and isinstance(end[0], nn.BatchNorm2d)):
+            return super().forward(x)
+        x = self.common(x)
+        assert self.shortcut is not None
+        shortcut = self.shortcut(x)
+        branch = FusedSequential(*list(self.branch)[:-1])(x)
+        return _normalised(branch, end[0], after[0] if after else None, shortcut)
+
+
+class WideGradientConv2d(nn.Conv2d):
+    """An `nn.Conv2d` whose weight gradient over small maps is computed on pictures laid side by side."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        ordinary = (self.kernel_size, self.stride, self.padding, self.dilation, self.groups, self.padding_mode)
+        if ordinary != ((3, 3), (1, 1), (1, 1), (1, 1), 1, "zeros") or not torch.is_grad_enabled():
+            return super().forward(x)
+        if torch.compiler.is_compiling() or torch._C._functorch.peek_interpreter_stack() is not None:
+            return super().forward(x)
+        weight, bias = self.weight, self.bias
+        if torch.is_autocast_enabled("cpu") and x.device.type == "cpu":
+            dtype = torch.get_autocast_dtype("cpu")
+            x, weight = x.to(dtype), weight.to(dtype)
+            bias = None if bias is None else bias.to(dtype)
+        if x.dim() != 4 or pictures_side_by_side(x, weight) == 1:
+            return F.conv2d(x, weight, bias, stride=1, padding=1)
+        return convolution(x, weight, bias)
+
+
+_FUSED: dict[type[nn.Module], type[nn.Module]] = {
+    nn.Sequential: FusedSequential,
+    ResidualUnit: FusedResidualUnit,
+    nn.Conv2d: WideGradientConv2d,
+}
+
+
+def _normalised(
+    x: Tensor, norm: nn.BatchNorm2d, activation: nn.Module | None, residual: Tensor | None = None
+) -> Tensor:
+    """activation(norm(x) + residual), fused where that can be."""
+    known = None if activation is None else recognise(activation)
+    constants = {} if known is None else dict(known[1])
+    settings = _settings(norm)
+    declared = None if known is None else known[0]
+    watched = any(_has_hooks(module) for module in (norm, activation) if module is not None)
+    reason = "somebody watches the modules" if watched else why_not(x, settings, declared, constants, residual)
+    if reason is None:
+        if norm.training and norm.num_batches_tracked is not None:
+            norm.num_batches_tracked.add_(1)
+        numbers = {name: float(value) for name, value in constants.items()}
+        return norm_activation(x, settings, declared, numbers, residual)
+    _say_once(reason)
+    y: Tensor = norm(x)
+    if residual is not None:
+        y = y + residual
+    return y if activation is None else activation(y)
+
+
+def _settings(norm: nn.BatchNorm2d) -> Normalisation:
+    by_batch = norm.training or norm.running_mean is None
+    momentum = norm.momentum
+    if momentum is None:  # a cumulative average
+        assert norm.num_batches_tracked is not None
+        momentum = 1.0 / float(norm.num_batches_tracked + 1)
+    running = (norm.running_mean, norm.running_var) if norm.track_running_stats else (None, None)
+    return Normalisation(norm.weight, norm.bias, *running, momentum, norm.eps, by_batch)
+
+
+def _has_hooks(module: nn.Module) -> bool:
+    return bool(
+        module._forward_hooks or module._forward_pre_hooks or module._backward_hooks or module._backward_pre_hooks
+    )
+
+
+def _say_once(reason: str) -> None:
+    if reason not in _SAID:
+        _SAID.add(reason)
+        _LOG.info("hillock: a normalisation runs unfused: %s", reason)

@@ -1,0 +1,142 @@
+"""A fused network is the same network: names, results within rounding, and nothing hidden from who watches."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from hillock.kernels import native
+from hillock.kernels.wide_convolution import convolution, pictures_side_by_side
+from hillock.layers.fused import fuse, is_fused, unfuse, unfused
+from hillock.networks import network
+from hillock.randomness import generator
+
+needs_native = pytest.mark.skipif(not native.available(), reason=f"needs the native library: {native.reason()}")
+
+NETWORKS = [("resnet8", "relu"), ("resnet8", "gelu"), ("plain8", "mish"), ("preresnet20", "silu"), ("resnet18", "relu")]
+
+
+def _pictures(count: int, size: int, dtype: torch.dtype = torch.float32) -> torch.Tensor:
+    x = torch.randn(count, 3, size, size, generator=generator(0, "pictures", size))
+    return x.to(dtype).to(memory_format=torch.channels_last)
+
+
+def _gradients(model: nn.Module, x: torch.Tensor, bfloat16: bool) -> torch.Tensor:
+    model.zero_grad()
+    targets = torch.arange(len(x)) % 10
+    with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
+        loss = F.cross_entropy(model(x).double(), targets)
+    loss.backward()
+    return torch.cat([p.grad.double().flatten() for p in model.parameters()])
+
+
+@needs_native
+@pytest.mark.parametrize(("name", "activation"), NETWORKS)
+@pytest.mark.parametrize("bfloat16", [False, True], ids=["float32", "bfloat16"])
+def test_gradients_are_as_close_to_float64_as_the_plain_networks(name, activation, bfloat16):
+    size = 32 if name == "resnet18" else 16
+    model = network(name, activation=activation, num_classes=10).to(memory_format=torch.channels_last)
+    fused = fuse(copy.deepcopy(model))
+    x = _pictures(8, size)
+    exact = _gradients(copy.deepcopy(model).double(), x.double(), bfloat16=False)
+    error = {
+        kind: float((_gradients(net, x, bfloat16) - exact).norm() / exact.norm())
+        for kind, net in (("plain", model), ("fused", fused))
+    }
+    assert error["fused"] < 1.25 * error["plain"] + 1e-6, error
+
+
+@needs_native
+def test_names_states_and_statistics_stay():
+    model = network("resnet8", activation="relu", num_classes=10)
+    fused = fuse(copy.deepcopy(model)).to(memory_format=torch.channels_last)
+    assert list(fused.state_dict()) == list(model.state_dict())
+    x = _pictures(6, 16)
+    for net in (model, fused):
+        for _ in range(3):
+            net(x)
+    for key, value in model.state_dict().items():
+        assert torch.allclose(value.double(), fused.state_dict()[key].double(), rtol=1e-4, atol=1e-5), key
+    assert torch.allclose(model.eval()(x), fused.eval()(x), rtol=1e-3, atol=1e-4)
+
+
+def test_the_switch_goes_both_ways_and_survives_copies():
+    model = network("resnet8", activation="relu", num_classes=10)
+    plain = [type(module) for module in model.modules()]
+    assert not is_fused(model)
+    assert is_fused(fuse(model))
+    assert is_fused(copy.deepcopy(model))
+    assert is_fused(pickle.loads(pickle.dumps(model)))
+    with unfused(model):
+        assert [type(module) for module in model.modules()] == plain
+    assert is_fused(model)
+    assert [type(module) for module in unfuse(model).modules()] == plain
+
+
+@needs_native
+def test_a_module_that_is_watched_is_called():
+    model = fuse(nn.Sequential(nn.Conv2d(3, 16, 3), nn.BatchNorm2d(16), nn.ReLU())).to(
+        memory_format=torch.channels_last
+    )
+    seen = []
+    model(_pictures(2, 8))
+    model[2].register_forward_hook(lambda module, inputs, output: seen.append(output.shape))
+    model(_pictures(2, 8))
+    assert seen == [(2, 16, 6, 6)]
+
+
+@needs_native
+def test_inside_compile_and_transforms_it_is_the_plain_network():
+    model = network("resnet8", activation="relu", num_classes=10).to(memory_format=torch.channels_last).eval()
+    x = _pictures(2, 16)
+    expected = model(x)
+    fused = fuse(copy.deepcopy(model))
+    assert torch.allclose(torch.compile(fused, backend="eager", fullgraph=True)(x), expected, atol=1e-4)
+    parameters = dict(fused.named_parameters())
+
+    def loss(parameters):
+        return torch.func.functional_call(fused, parameters, (x,)).square().mean()
+
+    got = torch.func.grad(loss)(parameters)
+    reference = dict(zip(parameters, torch.autograd.grad(loss(parameters), list(parameters.values())), strict=True))
+    for name, value in reference.items():
+        assert torch.allclose(got[name], value, rtol=1e-3, atol=1e-4), name
+
+
+@pytest.mark.parametrize(("pictures", "together"), [(128, 16), (96, 16), (120, 15), (7, 7), (127, 1), (6, 6), (3, 1)])
+def test_pictures_side_by_side_divide_the_batch(pictures, together):
+    x, weight = torch.empty(pictures, 64, 8, 8, dtype=torch.bfloat16), torch.empty(64, 64, 3, 3, dtype=torch.bfloat16)
+    assert pictures_side_by_side(x, weight) == together
+
+
+def test_large_maps_and_few_channels_stay_plain():
+    weight = torch.empty(64, 64, 3, 3, dtype=torch.bfloat16)
+    assert pictures_side_by_side(torch.empty(16, 64, 16, 16, dtype=torch.bfloat16), weight) == 1
+    assert pictures_side_by_side(torch.empty(16, 32, 8, 8, dtype=torch.bfloat16), weight[:, :32]) == 1
+    assert pictures_side_by_side(torch.empty(16, 64, 8, 8), weight.float()) == 1
+
+
+@pytest.mark.parametrize("bias", [False, True])
+def test_the_wide_weight_gradient_is_the_gradient(bias):
+    x = torch.randn(8, 64, 7, 5, generator=generator(0, "x")).bfloat16().to(memory_format=torch.channels_last)
+    weight = (torch.randn(96, 64, 3, 3, generator=generator(0, "w")) / 24).bfloat16()
+    dy = torch.randn(8, 96, 7, 5, generator=generator(0, "dy")).bfloat16().to(memory_format=torch.channels_last)
+    shift = torch.randn(96, generator=generator(0, "b")).bfloat16() if bias else None
+    assert pictures_side_by_side(x, weight) == 8
+
+    def gradients(run, double):
+        leaves = [t.double() if double else t.clone() for t in (x, weight, shift) if t is not None]
+        for leaf in leaves:
+            leaf.requires_grad_()
+        y = run(*leaves, *([None] if shift is None else []))
+        return [y.detach(), *torch.autograd.grad(y, leaves, dy.to(y.dtype))]
+
+    wide = gradients(convolution, double=False)
+    exact = gradients(lambda a, w, b: F.conv2d(a, w, b, padding=1), double=True)
+    for got, expected in zip(wide, exact, strict=True):
+        assert (got.double() - expected).norm() < 2.0**-8 * expected.norm()
