@@ -1,9 +1,10 @@
-"""Cutting windows out of stored pictures: one copy each, with padding, mirroring and resizing on the way."""
+"""Cutting windows out of stored pictures, a batch at a time, with padding, mirroring and resizing on the way."""
 
 from __future__ import annotations
 
 import numpy
 import torch
+from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
 from hillock.data.augmentation import Draws
@@ -11,40 +12,60 @@ from hillock.data.augmentation import Draws
 __all__ = ["cut"]
 
 Bytes = NDArray[numpy.uint8]
+Rows = NDArray[numpy.int64]
 
 
-def cut(
-    pixels: Bytes, rows: NDArray[numpy.int64], draws: Draws, *, size: int, padding: int = 0, fill: Bytes | None = None
-) -> Bytes:
+def cut(pixels: Bytes, rows: Rows, draws: Draws, *, size: int, padding: int = 0, fill: Bytes | None = None) -> Bytes:
     """Return uint8 `[B, size, size, C]`: the drawn window of each of the pictures `rows` of `pixels` `[N, H, W, C]`.
 
     Windows may reach `padding` pixels beyond the picture; there they show the colour `fill`, or the mirrored picture
     when `fill` is None.
     """
-    height, width, channels = pixels.shape[1:]
-    windows = numpy.empty((len(rows), size, size, channels), numpy.uint8)
-    if padding and fill is not None:
-        windows[:] = fill
-    geometry = zip(
-        rows.tolist(), draws.top.tolist(), draws.left.tolist(), draws.side.tolist(), draws.flip.tolist(), strict=True
-    )
-    for window, (row, top, left, side, flip) in zip(windows, geometry, strict=True):
-        target = window[:, ::-1] if flip else window
-        if side != size:
-            target[:] = _resized(pixels[row, top : top + side, left : left + side], size)
-        elif not padding:
-            target[:] = pixels[row, top : top + size, left : left + size]
-        elif fill is None:
-            padded = numpy.pad(pixels[row], ((padding, padding), (padding, padding), (0, 0)), mode="reflect")
-            target[:] = padded[top : top + size, left : left + size]
-        else:
-            y, x = top - padding, left - padding  # the window's corner in the picture itself; may be negative
-            inside_y = slice(max(0, y), min(height, y + size))
-            inside_x = slice(max(0, x), min(width, x + size))
-            target[inside_y.start - y : inside_y.stop - y, inside_x.start - x : inside_x.stop - x] = pixels[
-                row, inside_y, inside_x
+    if padding:
+        pixels, rows = _padded(pixels, rows, padding, fill), numpy.arange(len(rows))
+    if (draws.side == size).all():
+        windows = _windows(pixels, rows, draws.top, draws.left, size)
+    else:
+        windows = numpy.stack(
+            [
+                _resized(pixels[row, top : top + side, left : left + side], size)
+                for row, top, left, side in zip(rows, draws.top, draws.left, draws.side, strict=True)
             ]
+        )
+    mirrored = numpy.flatnonzero(draws.flip)
+    if len(mirrored):
+        # torch has a vectorised mirror for bytes with the channels innermost: 10 us for 224 x 224 x 3 against 170 us
+        # for a copy with a negative stride (numpy, two-core Xeon).
+        some = torch.from_numpy(windows[mirrored]).permute(0, 3, 1, 2)
+        windows[mirrored] = some.flip(3).permute(0, 2, 3, 1).numpy()
     return windows
+
+
+def _windows(pixels: Bytes, rows: Rows, top: Rows, left: Rows, size: int) -> Bytes:
+    """Copy one window a picture: all windows of all pictures as a view, indexed once, so a line is one copy."""
+    count, height, width, channels = pixels.shape
+    picture, line, pixel, byte = pixels.strides
+    assert pixel == channels and (byte == 1 or channels == 1), pixels.strides
+    assert len(rows) == 0 or (top.min() >= 0 and top.max() + size <= height), (top, size, height)
+    assert len(rows) == 0 or (left.min() >= 0 and left.max() + size <= width), (left, size, width)
+    every = as_strided(
+        pixels,
+        (count, height - size + 1, width - size + 1, size, size * channels),
+        (picture, line, pixel, line, 1),
+        writeable=False,
+    )
+    return every[rows, top, left].reshape(len(rows), size, size, channels)
+
+
+def _padded(pixels: Bytes, rows: Rows, padding: int, fill: Bytes | None) -> Bytes:
+    if fill is None:
+        margins = (padding, padding)
+        return numpy.pad(pixels[rows], ((0, 0), margins, margins, (0, 0)), mode="reflect")
+    height, width, channels = pixels.shape[1:]
+    padded = numpy.empty((len(rows), height + 2 * padding, width + 2 * padding, channels), numpy.uint8)
+    padded.reshape(len(rows), -1)[:] = numpy.tile(fill, padded[0].size // channels)
+    padded[:, padding : padding + height, padding : padding + width] = pixels[rows]
+    return padded
 
 
 def _resized(window: Bytes, size: int) -> Bytes:
