@@ -39,7 +39,9 @@ class Verb(NamedTuple):
 
 # In the order of a working day. One line a verb, added together with its file.
 VERBS: tuple[Verb, ...] = (
+    Verb("compare", "hillock.cli.compare:compare", "Compare activations on your data, with a verdict and a report."),
     Verb("summary", "hillock.cli.summary:summary", "Print the layers of a network: sizes, parameters, multiply-adds."),
+    Verb("diagnose", "hillock.cli.diagnose:diagnose", "Find what is wrong with a network or a run, and what to try."),
 )
 
 _PROGRAM_HELP = """Activation functions and everything else that decides whether a deep image classifier trains.

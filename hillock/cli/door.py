@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from hillock.activations import Activation
-    from hillock.training import Recipe
+    from hillock.training.recipe import Recipe
 
 # The same flags everywhere. A verb annotates a parameter with one of these and gives it its own default.
 Data = Annotated[
@@ -66,29 +66,32 @@ def activation(name: str) -> Activation:
     return find(name)
 
 
-def activation_names(text: str) -> tuple[str, ...]:
-    """Split `relu,gelu,mish` into canonical names, in the order typed, each once.
+def split_names(text: str) -> list[str]:
+    """Split a list at its commas, but not at those inside parentheses.
 
-    Every name is looked up, so that a misspelt one is refused before anything is trained.
+    >>> split_names("relu, leaky_relu(negative_slope=0.1), mine=max(0, x)")
+    ['relu', 'leaky_relu(negative_slope=0.1)', 'mine=max(0, x)']
     """
-    typed = [part.strip() for part in text.split(",") if part.strip()]
-    names = [activation(part).name for part in typed]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise UsageError("each activation once", got=f"{', '.join(twice)} more than once in {text!r}")
-    return tuple(names)
+    parts, depth = [""], 0
+    for character in text:
+        depth += {"(": 1, ")": -1}.get(character, 0)
+        if character == "," and depth == 0:
+            parts.append("")
+        else:
+            parts[-1] += character
+    return [part.strip() for part in parts if part.strip()]
 
 
 def recipe(start: str | None, *, defaults: Mapping[str, Any] | None = None, **given: Any) -> Recipe:
     """Return the recipe named (or read from a file), or a new one, with every given value that is not None put in.
 
-    `defaults` are the verb's own starting values; they apply only where no recipe is named.
+    `defaults` are the verb's own starting values; they apply only where no recipe is named. A dot reaches inside:
+    `**{"optimizer.learning_rate": 0.05}`.
     """
-    from hillock.training import Recipe
+    from hillock.training.recipe import Recipe
 
-    fields = dict(Recipe.load(start)) if start is not None else dict(defaults or {})
-    fields.update((name, value) for name, value in given.items() if value is not None)
-    return Recipe(**fields)
+    begin = Recipe.load(start) if start is not None else Recipe().replace(**(defaults or {}))
+    return begin.replace(**{name: value for name, value in given.items() if value is not None})
 
 
 def check_name(kind: str, name: str, known: Iterable[str]) -> str:

@@ -118,6 +118,11 @@ class Comparison:
         found = {outcome.seed: outcome for outcome in self.outcomes if outcome.arm == name}
         return tuple(found[seed] for seed in self.study.seeds)
 
+    @property
+    def smallest_p(self) -> float:
+        """The smallest p-value that so many seeds can reach."""
+        return statistics.smallest_p(len(self.study.seeds))
+
     def curves(self, quantity: str) -> dict[str, Curve]:
         """Return for every arm how a quantity of the record (`test_error`, `train_loss`, ...) went over the epochs."""
         return {arm.name: _curve(self.of(arm.name), quantity) for arm in self.study.arms}

@@ -6,3 +6,9 @@ Here belongs: the words for verdicts and numbers (`wording.py`), terminal tables
 Here never belongs: arithmetic. A report is handed values (a record, a diagnosis, a comparison) and renders them; what
 it shows can be recomputed from the files beside it.
 """
+
+from __future__ import annotations
+
+from hillock.report.pages import comparison_page
+
+__all__ = ["comparison_page"]

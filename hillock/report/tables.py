@@ -24,29 +24,28 @@ VERDICT_STYLES = {
 
 
 def comparison_table(comparison: Comparison) -> Table:
-    """Return the verdicts as a table: one row an arm, the reference first, then from best to worst."""
+    """Return the verdicts as a table of 80 columns: the reference first, then the arms from best to worst."""
     study = comparison.study
-    in_points = " (points)" if wording.is_share(study.metric) else ""
-    table = Table(title=None, box=None, pad_edge=False, header_style="bold", show_edge=False, padding=(0, 2, 0, 0))
-    table.add_column("activation", no_wrap=True)
-    table.add_column(wording.metric_name(study.metric), justify="right", no_wrap=True)
-    table.add_column(f"against {study.reference}{in_points}", justify="right", no_wrap=True)
-    table.add_column(f"{study.level:.0%} interval", no_wrap=True)
+    table = Table(box=None, pad_edge=False, header_style="bold", show_edge=False, padding=(0, 1, 0, 0))
+    table.add_column("activation", overflow="fold")
+    table.add_column(wording.metric_name(study.metric).replace(" ", "\n"), justify="right", no_wrap=True)
+    unit = "points" if wording.is_share(study.metric) else "nats"
+    table.add_column(f"{unit} from\n{study.reference}", justify="right", no_wrap=True)
+    table.add_column(f"{study.level:.0%} interval", justify="right", no_wrap=True)
     table.add_column("verdict", no_wrap=True)
     table.add_column("p", justify="right", no_wrap=True)
-    table.add_column("health")
+    table.add_column("healthy", no_wrap=True)
     table.add_column("time", justify="right", no_wrap=True)
     for arm in sorted(comparison.arms, key=lambda arm: (arm.verdict != "reference", arm.difference)):
         is_reference = arm.verdict == "reference"
-        failed = wording.failures(arm)
         table.add_row(
             arm.name,
             wording.score(arm.mean, study.metric),
             "" if is_reference else wording.difference(arm.difference, study.metric),
             "" if is_reference else wording.interval(arm.interval, study.metric),
             Text(arm.verdict, style=VERDICT_STYLES[arm.verdict]),
-            "" if is_reference else wording.p_value(arm.p_adjusted),
-            failed or wording.health(arm),
+            "" if is_reference else wording.p_value(arm.p_value),
+            f"{arm.health.healthy} of {arm.health.examined}",
             wording.time_ratio(arm),
         )
     return table

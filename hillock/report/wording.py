@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "MEANINGS",
-    "answer",
+    "answers",
     "difference",
     "duration",
     "failures",
@@ -21,7 +21,9 @@ __all__ = [
     "listed",
     "margin",
     "metric_name",
+    "number",
     "p_value",
+    "remarks",
     "score",
     "seeds_missing",
     "time_ratio",
@@ -172,11 +174,35 @@ def listed(words: Sequence[str]) -> str:
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}" if words else ""
 
 
-def answer(comparison: Comparison) -> list[str]:
-    """Return the outcome in one plain sentence for each verdict that was given."""
+def remarks(comparison: Comparison) -> list[str]:
+    """Return a sentence for every arm that failed or is ill, and for every verdict that is missing seeds."""
+    found = []
+    for arm in comparison.arms:
+        if arm.failures:
+            found.append(f"{arm.name}: {failures(arm)}; a failed training counts at chance.")
+        elif arm.health.healthy < arm.health.examined:
+            found.append(f"{arm.name}: {health(arm)}.")
+    missing = [f"{arm.name} {seeds_missing(arm)}" for arm in comparison.arms if arm.verdict == "undecided"]
+    if missing:
+        found.append(f"To decide: {listed(missing)}.")
+    return found
+
+
+def number(count: int) -> str:
+    """Return a small number as a word.
+
+    >>> number(6), number(23)
+    ('six', '23')
+    """
+    words = ["no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"]
+    return words[count] if count < len(words) else str(count)
+
+
+def answers(comparison: Comparison) -> list[tuple[str, str]]:
+    """Return the outcome: for each verdict that was given the word and one plain sentence."""
     study = comparison.study
     reference, rope = study.reference, margin(study.rope, study.metric)
-    sentences = []
+    found = []
     for word in ("better", "worse", "equivalent", "undecided"):
         arms = [arm for arm in comparison.arms if arm.verdict == word]
         if not arms:
@@ -184,15 +210,14 @@ def answer(comparison: Comparison) -> list[str]:
         names = listed([arm.name for arm in arms])
         be = "is" if len(arms) == 1 else "are"
         if word in ("better", "worse"):
-            sentences.append(f"{names} {be} {word} than {reference}.")
+            sentence = f"{names} {be} {word} than {reference}."
         elif word == "equivalent":
-            sentences.append(f"{names} {be} equivalent to {reference}: any difference is smaller than {rope}.")
+            sentence = f"{names} {be} equivalent to {reference}: any difference is smaller than {rope}."
         else:
-            pronoun = "it differs" if len(arms) == 1 else "they differ"
-            sentences.append(
-                f"{names} {be} undecided: {len(study.seeds)} seeds cannot tell whether {pronoun} from {reference} "
-                f"by more than {rope}."
+            verb = "differs" if len(arms) == 1 else "differ"
+            sentence = (
+                f"{names} {be} undecided: {len(study.seeds)} seeds cannot tell whether and which way "
+                f"{'it' if len(arms) == 1 else 'they'} {verb} from {reference} by more than {rope}."
             )
-    if not sentences:
-        sentences.append(f"Only {reference} was trained.")
-    return sentences
+        found.append((word, sentence))
+    return found
