@@ -1,0 +1,160 @@
+"""From a network or a run folder to a diagnosis: probe, apply every rule, keep the depth profiles."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+from hillock.diagnosis.evidence import Evidence
+from hillock.diagnosis.finding import Diagnosis, Finding, Profile, ordered
+from hillock.diagnosis.probe import DEFAULT_SAMPLES, Batch, LossFunction, probe
+from hillock.diagnosis.rules import RULES, find
+
+if TYPE_CHECKING:
+    from hillock.training import Run
+
+__all__ = ["diagnose", "diagnose_run", "judge"]
+
+STAGES = ("initial", "training", "trained")
+
+
+def diagnose(
+    model: nn.Module,
+    batches: Iterable[Batch],
+    loss: LossFunction | None = None,
+    *,
+    optimizer: torch.optim.Optimizer | None = None,
+    stage: str = "trained",
+    samples: int = DEFAULT_SAMPLES,
+    expected_classes: int | None = None,
+    limits: Mapping[str, Mapping[str, float]] | None = None,
+) -> Diagnosis:
+    """Examine any network on some of its data and say what is wrong with it.
+
+    One forward and one backward pass over `samples` samples; nothing of the network, of its optimiser or of any random
+    generator is changed.
+
+    **Arguments**
+
+    - `model`: any `nn.Module`; compiled and distributed wrappers are taken off.
+    - `batches`: iterable of (inputs, targets), or of keyword mappings for networks that answer with a `.loss`.
+    - `loss`: maps (output, targets) to a mean loss; default cross entropy.
+    - `optimizer`: lets the rules see which parameters are trained.
+    - `stage`: `initial` for weights as drawn (rules about initialisation apply), `training` or `trained`.
+    - `samples`: how many to look at. 299 are needed to call a unit dead with 95 % confidence.
+    - `expected_classes`: C, if the network's output does not say it.
+    - `limits`: other limits, by rule and name, for example `{"vanishing": {"warning": 10}}`.
+
+    **Errors** `UsageError` for an unknown stage, rule or limit, or without a batch; `ModelError` if the network does
+    not run on a batch.
+
+    **Example**
+
+    >>> from torch import nn, randn, randint
+    >>> network = nn.Sequential(nn.Linear(20, 30), nn.ReLU(), nn.Linear(30, 3))
+    >>> found = diagnose(network, [(randn(400, 20), randint(3, (400,)))], stage="initial")
+    >>> found.facts["sites"]
+    1
+    """
+    evidence = probe(
+        model,
+        batches,
+        loss,
+        optimizer=optimizer,
+        stage=stage,
+        samples=samples,
+        classes=expected_classes,
+    )
+    return judge(evidence, limits=limits)
+
+
+def judge(evidence: Evidence, *, limits: Mapping[str, Mapping[str, float]] | None = None) -> Diagnosis:
+    """Apply every rule to what a probe found."""
+    given = {find(identifier).id: numbers for identifier, numbers in (limits or {}).items()}
+    findings: list[Finding] = []
+    for rule in RULES:
+        findings.extend(rule.examine(evidence, given.get(rule.id)))
+    return Diagnosis(
+        findings=ordered(findings),
+        profiles=profiles(evidence),
+        not_seen=evidence.not_seen,
+        facts={
+            "stage": evidence.stage,
+            "samples": evidence.samples,
+            "classes": evidence.classes,
+            "loss": evidence.loss,
+            "accuracy": evidence.accuracy,
+            "sites": len(evidence.sites),
+            "parameters": len(evidence.parameters),
+            "probe_seconds": round(evidence.seconds, 3),
+        },
+    )
+
+
+def profiles(evidence: Evidence) -> tuple[Profile, ...]:
+    """Return the curves over depth."""
+    sites = list(evidence.sites)
+    names = tuple(site.name for site in sites)
+    norms = [math.nan if site.gradient_norm is None else site.gradient_norm for site in sites]
+    measured: Sequence[tuple[str, str, list[float]]] = (
+        ("input_rms", "root mean square of z", [site.z_rms for site in sites]),
+        ("output_rms", "root mean square of h", [site.h_rms for site in sites]),
+        ("gradient_norm", "norm of d(loss of a sample)/dh, root mean square over samples", norms),
+        ("mean_shift", "share of E[h²] that is the mean", [site.mean_shift for site in sites]),
+        ("cosine", "mean cosine between samples", [_number(site.cosine.mean) for site in sites]),
+        ("effective_rank", "of the units", [site.rank.effective(centred=False) for site in sites]),
+        ("effective_rank_centred", "of the units, centred", [site.rank.effective(centred=True) for site in sites]),
+    )
+    return tuple(Profile(name, unit, names, tuple(values)) for name, unit, values in measured)
+
+
+def _number(value: float | None) -> float:
+    return math.nan if value is None else value
+
+
+def diagnose_run(
+    folder: Path | str, *, weights: str = "last", samples: int = DEFAULT_SAMPLES, limits: Any = None
+) -> Diagnosis:
+    """Examine the network of a finished or interrupted run on its own training data.
+
+    **Arguments**
+
+    - `folder`: a run folder. `weights`: `last` or `best`.
+
+    **Errors** `CheckpointError` if the folder holds no run that can be opened.
+    """
+    from hillock.training import Run
+
+    run = Run.open(Path(folder))
+    model = run.load_model(weights=weights)
+    evidence = probe(model, run_batches(run), None, stage="trained", samples=samples, history=run_history(run))
+    return judge(evidence, limits=limits)
+
+
+def run_batches(run: Run) -> Iterable[Batch]:
+    """Return batches of the run's own training pictures, prepared as in training but not augmented."""
+    from hillock import data
+    from hillock.training.materials import load_data
+
+    recipe = run.recipe
+    dataset = load_data(recipe)
+    size = recipe.batch_size if isinstance(recipe.batch_size, int) else 128
+    # Its own seed: the probe is a fixed set of pictures, whatever the run's order was.
+    batches = data.Batches(dataset.train, min(size, 256, len(dataset.train)), seed=0, dataset=dataset)
+    return batches.epoch(0)
+
+
+def run_history(run: Run) -> list[dict[str, Any]]:
+    """Return the lines of `record.jsonl` and `health.jsonl` by step, oldest first."""
+    import json
+
+    lines = [{"kind": "evaluation", **line} for line in run.record]
+    health = run.folder / "health.jsonl"
+    if health.exists():
+        lines += [{"kind": "health", **json.loads(line)} for line in health.read_text().splitlines() if line.strip()]
+    return sorted(lines, key=lambda line: int(line.get("step", 0)))

@@ -1,0 +1,74 @@
+"""Intervals for shares and slopes: how much a finite probe can claim."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy
+from scipy import stats
+
+__all__ = ["samples_needed", "share_interval", "share_upper_bound", "slope_interval"]
+
+
+def share_interval(hits: int, trials: int, confidence: float = 0.95) -> tuple[float, float]:
+    """Return the two-sided Clopper-Pearson interval for a share, exact for every sample size.
+
+    **Source** Clopper & Pearson 1934, Biometrika 26:404-413.
+
+    >>> low, high = share_interval(0, 300)
+    >>> low, round(high, 4)
+    (0.0, 0.0122)
+    """
+    assert 0 <= hits <= trials
+    if trials == 0:
+        return 0.0, 1.0
+    tail = (1 - confidence) / 2
+    low = 0.0 if hits == 0 else float(stats.beta.ppf(tail, hits, trials - hits + 1))
+    high = 1.0 if hits == trials else float(stats.beta.ppf(1 - tail, hits + 1, trials - hits))
+    return low, high
+
+
+def share_upper_bound(hits: int, trials: int, confidence: float = 0.95) -> float:
+    """Return the one-sided upper Clopper-Pearson bound for a share: 0 hits in N trials bound it by about 3/N.
+
+    >>> round(share_upper_bound(0, 299), 4)
+    0.01
+    """
+    assert 0 <= hits <= trials
+    if trials == 0 or hits == trials:
+        return 1.0
+    return float(stats.beta.ppf(confidence, hits + 1, trials - hits))
+
+
+def samples_needed(share: float, confidence: float = 0.95) -> int:
+    """Return how many samples without a single hit it takes to claim that the true share is below `share`.
+
+    >>> samples_needed(0.01)
+    299
+    """
+    return math.ceil(math.log(1 - confidence) / math.log1p(-share))
+
+
+def slope_interval(values: Sequence[float], confidence: float = 0.95) -> tuple[float, float, float]:
+    """Return slope, low and high of a straight line through `values` at 0, 1, 2, ... (least squares, t interval).
+
+    Fewer than three values have no spread to estimate: the interval is infinite.
+
+    >>> slope, low, high = slope_interval([0.0, 1.0, 2.1, 2.9])
+    >>> low < 1 < high
+    True
+    """
+    heights = numpy.asarray(values, dtype=float)
+    count = len(heights)
+    if count < 2:
+        return 0.0, -math.inf, math.inf
+    places = numpy.arange(count) - (count - 1) / 2
+    spread = float((places**2).sum())
+    slope = float((places * heights).sum() / spread)
+    if count < 3:
+        return slope, -math.inf, math.inf
+    residuals = heights - heights.mean() - slope * places
+    error = math.sqrt(float((residuals**2).sum()) / (count - 2) / spread)
+    half = float(stats.t.ppf((1 + confidence) / 2, count - 2)) * error
+    return slope, slope - half, slope + half
