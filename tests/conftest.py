@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import warnings
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import pytest
@@ -23,3 +25,23 @@ def data_folder() -> Path:
     if not folder.is_dir():
         pytest.skip(f"needs the development data; set HILLOCK_DATA to its folder (looked in {folder})")
     return folder
+
+
+@pytest.fixture(scope="session")
+def timm() -> Any:
+    """timm, importable beside a CPU build of torch; tests that need it skip where it or torchvision is absent.
+
+    torchvision's wheel registers its box operators from a library built for CUDA, which a CPU torch cannot load.
+    Declaring the two operators that its Python code names is enough for models. The declarations must be kept alive.
+    """
+    if not hasattr(torch.ops.torchvision, "nms"):
+        library = torch.library.Library("torchvision", "DEF")
+        for name in ("nms", "qnms"):
+            library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+        _KEPT.append(library)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torchvision warns that its compiled half did not load
+        return pytest.importorskip("timm", exc_type=ImportError)
+
+
+_KEPT: list[torch.library.Library] = []

@@ -19,12 +19,13 @@ from torch import Tensor, nn
 from hillock.activations import Activation, find, moments
 from hillock.errors import UnknownNameError, UsageError
 from hillock.layers.initialisation_residual import fixup, zero_gamma
+from hillock.layers.local import LocallyConnected2d
 from hillock.layers.recognise import recognise
 from hillock.randomness import generator
 
 __all__ = ["SCHEMES", "Fans", "Scheme", "fans", "gain_of", "initialise", "weight_layers"]
 
-WEIGHT_LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
+WEIGHT_LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, LocallyConnected2d)
 NORMALISATIONS = (nn.modules.batchnorm._BatchNorm, nn.GroupNorm, nn.LayerNorm, nn.modules.instancenorm._InstanceNorm)
 
 
@@ -51,6 +52,8 @@ def fans(layer: nn.Module) -> Fans:
     """
     weight = layer.weight
     assert isinstance(weight, Tensor)
+    if isinstance(layer, LocallyConnected2d):  # [positions, outputs, inputs of one unit]
+        return Fans(fan_in=weight.shape[2], fan_out=layer.out_channels * layer.kernel_size**2)
     window = math.prod(weight.shape[2:])
     return Fans(fan_in=weight.shape[1] * window, fan_out=weight.shape[0] // getattr(layer, "groups", 1) * window)
 
@@ -226,7 +229,8 @@ def initialise(
         scheme: a name in `SCHEMES`.
         activation: what follows the layers; its gain scales the schemes that use one.
         seed: with a parameter's name it fixes that parameter's draws; no global generator is read or moved.
-        gain: use this number in place of the scheme's own (the activation's gain, or 1).
+        gain: use this number in place of the scheme's own: the activation's gain or 1; and 1 in the first layer of a
+            model, whose inputs have not been through an activation (He et al. 2015, below equation 10).
         options: what the scheme itself takes, for example `std=0.01` for "normal".
 
     Raises `UnknownNameError` for an unknown scheme and `UsageError` for an option the scheme does not take.
@@ -237,18 +241,26 @@ def initialise(
     1.0
     """
     chosen = _scheme(scheme, options)
+    given = gain
     if gain is None:
         gain = gain_of(activation) if chosen.uses_gain else 1.0
     if not math.isfinite(gain):
         raise UsageError(
             "an activation that is not 0 everywhere, to scale the weights by its gain", got=str(activation)
         )
+    first = next((name for name, _ in weight_layers(model)), "")
     for name, module in model.named_modules():
         if isinstance(module, WEIGHT_LAYERS):
             draws = generator(seed, "initialise", f"{name}.weight" if name else "weight")
-            fill_weight(module, lambda shape, f, d=draws: chosen.fill(shape, f, gain, d, **options))  # type: ignore[misc]
+            layer_gain = 1.0 if given is None and name and name == first else gain
+            fill_weight(module, lambda shape, f, g=layer_gain, d=draws: chosen.fill(shape, f, g, d, **options))  # type: ignore[misc]
             if module.bias is not None:
                 module.bias.zero_()
+        elif isinstance(module, nn.Embedding):
+            # N(0, 1), so that what an embedding feeds has the size that the schemes assume of a layer's input.
+            if not module.weight.is_meta:
+                draws = generator(seed, "initialise", f"{name}.weight")
+                module.weight.copy_(torch.randn(module.weight.shape, generator=draws))
         elif isinstance(module, NORMALISATIONS):
             module.reset_parameters()
     for module in model.modules():  # after every bias is zero: modules that know their own constants set them

@@ -8,5 +8,17 @@ Never here: data, training, or an activation as a function call: every activatio
 from hillock.networks.base import ActivationSites, Network
 from hillock.networks.catalogue import names, network
 from hillock.networks.layer_table import LayerTable, Row, summarise
+from hillock.networks.weights import load_weights, read_weights, save_weights
 
-__all__ = ["ActivationSites", "LayerTable", "Network", "Row", "names", "network", "summarise"]
+__all__ = [
+    "ActivationSites",
+    "LayerTable",
+    "Network",
+    "Row",
+    "load_weights",
+    "names",
+    "network",
+    "read_weights",
+    "save_weights",
+    "summarise",
+]

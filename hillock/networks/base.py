@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import torch
 from torch import nn
 
 from hillock.activations import Activation, find, resolve
@@ -66,10 +67,12 @@ class Network(nn.Module):
         input_size: (channels, height, width) of one input picture.
         num_classes: how many outputs.
         activation: the name of the function at the activation sites.
+        input_dtype: float32 for pictures, int64 for the numbers of tokens.
         default_initialisation: the scheme used when none is asked for.
     """
 
     default_initialisation = "he"
+    input_dtype = torch.float32
 
     def __init__(self, *, input_size: tuple[int, ...], num_classes: int, sites: ActivationSites) -> None:
         super().__init__()

@@ -15,8 +15,11 @@ from typing import Any
 from hillock.errors import UnknownNameError, UsageError
 from hillock.networks.alexnet import AlexNet
 from hillock.networks.base import ActivationChoice, ActivationSites, Network
+from hillock.networks.four_layer import FourLayerNet
+from hillock.networks.gated_conv import GatedConvNet
 from hillock.networks.perceptron import Perceptron
 from hillock.networks.resnet import IMAGENET_UNITS, ResNet, cifar_layout, imagenet_layout
+from hillock.networks.self_normalising import SelfNormalisingNet
 
 __all__ = ["FAMILIES", "Family", "names", "network"]
 
@@ -30,7 +33,8 @@ class Family:
     stem: the name without its number. build: (depth | None, common arguments, options) -> network.
     steps: the callables whose keyword-only arguments are the family's options, except those that are `fixed`.
     depths: the depths listed in `names`; others may work. image_size: pixels a side when none is given.
-    bare: whether the stem alone is a name.
+    bare: whether the stem alone is a name. fixed: options that the family's name decides.
+    activation: the one the paper used.
     """
 
     stem: str
@@ -40,12 +44,16 @@ class Family:
     image_size: int = 32
     bare: bool = False
     fixed: tuple[str, ...] = ()
+    activation: str = "relu"
 
 
-def _perceptron(depth: int | None, **options: Any) -> Network:
-    if depth is not None and options.setdefault("depth", depth) != depth:
-        raise UsageError(f"one depth for mlp{depth}", got=f"depth={options['depth']}", instead=f"mlp{depth}")
-    return Perceptron(**options)
+def _perceptron(network_class: type[Perceptron | SelfNormalisingNet]) -> Callable[..., Network]:
+    def build(depth: int | None, **options: Any) -> Network:
+        if depth is not None and options.setdefault("depth", depth) != depth:
+            raise UsageError(f"the depth once, as {depth} in the name", got=f"depth={options['depth']} as well")
+        return network_class(**options)
+
+    return build
 
 
 def _resnet(depth: int, *, width: int | None = None, block: str = "auto", **options: Any) -> Network:
@@ -66,16 +74,32 @@ def _plain(depth: int, **options: Any) -> Network:
     return _resnet(depth, join=None, **options)
 
 
+def _pictures(network_class: Callable[..., Network]) -> Callable[..., Network]:
+    return lambda depth, **options: network_class(**options)
+
+
 def _alexnet(design: str) -> Callable[..., Network]:
     return lambda depth, **options: AlexNet(design, **options)
 
 
+def _gated(layout: str) -> Callable[..., Network]:
+    return lambda depth, **options: GatedConvNet(layout, **options)
+
+
 IMAGENET_DEPTHS = tuple(IMAGENET_UNITS)
 FAMILIES: tuple[Family, ...] = (
-    Family("mlp", _perceptron, (Perceptron,), (2, 3, 5, 10, 20), 28, bare=True),
+    Family("mlp", _perceptron(Perceptron), (Perceptron,), (2, 3, 5, 10, 20), 28, bare=True),
     Family("resnet", _resnet, (_resnet, ResNet), CIFAR_DEPTHS + IMAGENET_DEPTHS),
     Family("plain", _plain, (_resnet, ResNet), (8, 14, 20, 32, 44, 56, 110, 18, 34), fixed=("join", "fit")),
     Family("preresnet", _preresnet, (_resnet, ResNet), CIFAR_DEPTHS + IMAGENET_DEPTHS),
+    Family("four_layer", _pictures(FourLayerNet), (FourLayerNet,), bare=True),
+    Family(
+        "selu", _perceptron(SelfNormalisingNet), (SelfNormalisingNet,), (8, 16, 32), 28, bare=True, activation="selu"
+    ),
+    Family("gcnn8", _gated("8"), (GatedConvNet,), bare=True, activation="sigmoid"),
+    Family("gcnn13", _gated("13"), (GatedConvNet,), bare=True, activation="sigmoid"),
+    Family("gcnn14", _gated("14"), (GatedConvNet,), bare=True, activation="sigmoid"),
+    Family("gcnn14b", _gated("14b"), (GatedConvNet,), bare=True, activation="sigmoid"),
     Family("alexnet", _alexnet("paper"), (AlexNet,), (), 227, bare=True),
     Family("alexnet_source", _alexnet("source"), (AlexNet,), (), 224, bare=True),
     Family("alexnet_ungrouped", _alexnet("ungrouped"), (AlexNet,), (), 227, bare=True),
@@ -101,7 +125,7 @@ def names() -> list[str]:
 def network(
     name: str,
     *,
-    activation: ActivationChoice = "relu",
+    activation: ActivationChoice | None = None,
     num_classes: int = 10,
     input_channels: int = 3,
     image_size: int | None = None,
@@ -114,8 +138,11 @@ def network(
 
     Arguments:
         name: one of `names()`; the number is the depth, so `mlp7` or `resnet26` work as well.
-        activation: a catalogued name, an `Activation`, or a callable that makes a new module for every site.
-        num_classes: outputs. input_channels, image_size: of the pictures (default size: what the paper used).
+        activation: a catalogued name, an `Activation`, or a callable that makes a new module for every site (default:
+            the paper's, ReLU for most).
+        num_classes: outputs; the vocabulary of a "gcnn".
+        input_channels, image_size: of the pictures (default size: what the paper used). A "gcnn" reads `image_size`
+            tokens and has no channels.
         initialisation: a scheme of `hillock.layers.initialisation` (default: the network's own, "he" for most).
         seed: fixes the initial weights; the same seed gives networks that differ only in activation the same draws.
         activation_parameters: constants of the activation, for example `{"alpha": 0.5}`.
@@ -130,6 +157,7 @@ def network(
     (3, 32, 32)
     """
     family, depth = _family(name)
+    activation = family.activation if activation is None else activation
     sites = ActivationSites(activation, activation_parameters, seed)
     if num_classes < 1 or input_channels < 1 or (image_size is not None and image_size < 1):
         got = f"{num_classes} classes, {input_channels} channels, image size {image_size}"
@@ -154,12 +182,12 @@ def network(
 
 
 def _family(name: str) -> tuple[Family, int | None]:
-    match = re.fullmatch(r"([a-z_]+?)([1-9]\d*)?", name)
     for family in FAMILIES:
-        if match and match[1] == family.stem and (match[2] is not None or family.bare):
-            if match[2] is not None and not family.depths:
-                break
-            return family, None if match[2] is None else int(match[2])
+        if family.bare and name == family.stem:
+            return family, None
+        match = re.fullmatch(rf"{family.stem}([1-9]\d*)", name)
+        if match and family.depths:
+            return family, int(match[1])
     raise UnknownNameError("network", name, names())
 
 
