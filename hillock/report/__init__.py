@@ -9,6 +9,19 @@ it shows can be recomputed from the files beside it.
 
 from __future__ import annotations
 
-from hillock.report.pages import comparison_page
+import importlib
+from typing import Any
 
-__all__ = ["comparison_page"]
+# Loaded on first use: a verb that prints one line must not wait for page templates.
+_DEFINED_IN = {
+    "comparison_page": "hillock.report.of_comparison",
+    "run_page": "hillock.report.of_run",
+}
+
+__all__ = sorted(_DEFINED_IN)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _DEFINED_IN:
+        raise AttributeError(f"module 'hillock.report' has no attribute {name!r}")
+    return getattr(importlib.import_module(_DEFINED_IN[name]), name)

@@ -1,4 +1,4 @@
-"""Pages: one function a page. A page is handed values and renders them."""
+"""The page of a comparison: the answer in plain words, and everything that it rests on."""
 
 from __future__ import annotations
 
