@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -48,7 +49,7 @@ def run_page(run: Run, diagnosis: Diagnosis | None, path: Path | str) -> Path:
         more=f"and {hidden} more; hillock diagnose {run.folder} lists all" if hidden > 0 else "",
         not_seen=() if diagnosis is None else diagnosis.not_seen,
         profiles=[(_profile_name(index), _label(profile)) for index, profile in enumerate(profiles)],
-        predicted=any(profile.predicted is not None for profile in profiles),
+        predicted=any(map(_has_prediction, profiles)),
         recipe=recipe.to_toml(),
         record_names=[name.replace("_", " ") for name in _RECORD],
         record=[[_cell(name, line.get(name)) for name in _RECORD] for line in run.record],
@@ -109,14 +110,18 @@ def _label(profile: Profile) -> str:
     return f"{profile.name.replace('_', ' ')}: {profile.unit}"
 
 
+def _has_prediction(profile: Profile) -> bool:
+    return profile.predicted is not None and any(map(math.isfinite, profile.predicted))
+
+
 def _profile_figure(profile: Profile) -> figures.Figure:
     """Return a profile over depth; logarithmic where it spans more than a factor of 20."""
     positive = [value for value in profile.measured if value > 0]
     log = len(positive) == len(profile.measured) and max(positive) > 20 * min(positive)
     depth = list(range(1, len(profile.where) + 1))
     lines: dict[str, tuple[Sequence[Any], Sequence[float | None]]] = {"measured": (depth, profile.measured)}
-    if profile.predicted is not None:
-        lines["predicted"] = (depth, profile.predicted)
+    if _has_prediction(profile):
+        lines["predicted"] = (depth, profile.predicted or ())
     drawn = figures.line_figure(lines, x_title="activation site", y_title="", log=log, dashed=("predicted",))
     drawn["data"][0]["text"] = list(profile.where)
     drawn["data"][0]["hovertemplate"] = "%{text}: %{y:.3g}<extra></extra>"

@@ -45,7 +45,7 @@ def comparison_table(comparison: Comparison) -> Table:
             "" if is_reference else wording.interval(arm.interval, study.metric),
             Text(arm.verdict, style=VERDICT_STYLES[arm.verdict]),
             "" if is_reference else wording.p_value(arm.p_value),
-            f"{arm.health.healthy} of {arm.health.examined}",
+            f"{len(arm.failures)} failed" if arm.failures else f"{arm.health.healthy} of {arm.health.examined}",
             wording.time_ratio(arm),
         )
     return table
