@@ -7,7 +7,19 @@ from functools import lru_cache
 from types import MappingProxyType
 from typing import Any
 
-from hillock.activations import gated, linear_units, sigmoids, steps
+from hillock.activations import (
+    aggregates,
+    clipped,
+    exponential,
+    gated,
+    periodic,
+    rectifiers,
+    searched,
+    self_gated,
+    sigmoids,
+    steps,
+    trained,
+)
 from hillock.activations.declaration import Activation, Card
 from hillock.errors import DeclarationError, UnknownNameError, UsageError
 
@@ -16,8 +28,15 @@ __all__ = ["CATALOGUE", "catalogue", "find", "resolve"]
 CATALOGUE: tuple[Activation | Card, ...] = (
     *steps.ACTIVATIONS,
     *sigmoids.ACTIVATIONS,
-    *linear_units.ACTIVATIONS,
+    *clipped.ACTIVATIONS,
+    *rectifiers.ACTIVATIONS,
+    *exponential.ACTIVATIONS,
     *gated.ACTIVATIONS,
+    *self_gated.ACTIVATIONS,
+    *trained.ACTIVATIONS,
+    *searched.ACTIVATIONS,
+    *periodic.ACTIVATIONS,
+    *aggregates.CARDS,
 )
 
 

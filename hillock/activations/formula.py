@@ -112,6 +112,13 @@ def slope_latex(expression: Any) -> str:
     return latex(min((raw, simple), key=lambda candidate: len(sympy.latex(candidate))))
 
 
+def _exp(z: Any) -> Any:
+    """Return e^z, and 0 for z < -10^9: e^-e^x would else have an exponent with more digits than there is memory."""
+    import mpmath
+
+    return mpmath.mpf(0) if mpmath.im(z) == 0 and z < -(10**9) else mpmath.exp(z)
+
+
 class Oracle:
     """An expression evaluated to 25 correct digits or more, at any float.
 
@@ -128,7 +135,7 @@ class Oracle:
 
         self._constants = dict(constants or {})
         arguments = [symbol("x"), *(symbol(name) for name in self._constants)]
-        self._function: Callable[..., Any] = sympy.lambdify(arguments, expression, modules="mpmath")
+        self._function: Callable[..., Any] = sympy.lambdify(arguments, expression, modules=[{"exp": _exp}, "mpmath"])
 
     def __call__(self, x: float) -> Any:
         """Return the exact value at the float x as an mpf; raise ZeroDivisionError or return nan at a pole."""

@@ -30,6 +30,7 @@ __all__ = [
     "sech_squared",
     "softplus",
     "steps",
+    "times",
 ]
 
 
@@ -64,6 +65,11 @@ def bounded(x: Tensor, limit: float = 1000.0) -> Tensor:
     return torch.clamp(x, -limit, limit)
 
 
+def times(x: Tensor, factor: Tensor) -> Tensor:
+    """Return x · factor, where ±∞ · 0 is 0: the limit, for a factor that goes to 0 faster than x grows."""
+    return torch.where((factor == 0) & torch.isinf(x), torch.zeros_like(x), x) * factor
+
+
 def full(x: Tensor, number: float | Tensor) -> Tensor:
     """Return `number` as a tensor of x's dtype (0-d, broadcasts); a tensor is returned as it is."""
     return number if isinstance(number, Tensor) else torch.full((), number, dtype=x.dtype, device=x.device)
@@ -75,7 +81,8 @@ def choose(condition: Tensor, x: Tensor, yes: float | Tensor, no: float | Tensor
 
 
 def steps(x: Tensor, *pieces: tuple[float | Tensor, float | Tensor], last: float | Tensor) -> Tensor:
-    """Return a staircase: of the pieces (edge, level), ascending, the level of the first with x <= edge, else `last`."""
+    """Return a staircase: of the pieces (edge, level), ascending, the level of the first with x <= edge, else "
+    "`last`."""
     result = full(x, last)
     for edge, level in reversed(pieces):
         result = torch.where(x <= edge, full(x, level), result)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import torch
 from torch import Tensor
 
 from hillock.activations import sources
@@ -39,4 +40,45 @@ BINARY_STEP = Activation(
     trusted=True,
 )
 
-ACTIVATIONS = (BINARY_STEP,)
+
+def _signum_value(x: Tensor) -> Tensor:
+    return torch.where(torch.isnan(x), x, torch.sign(x))
+
+
+SIGNUM = Activation(
+    name="signum",
+    formula="Piecewise((-1, x < 0), (1, x > 0), (0, True))",
+    aliases=("sign", "sgn"),
+    family="step",
+    source=sources.SHEEHAN,
+    remarks=("0 at 0. Like the binary step it has no slope to learn from.",),
+    kinks=(Kink(0.0, 0.0, jump=True),),
+    traits=Traits(limits=(-1.0, 1.0), slope_limits=(0.0, 0.0), bounds=(-1.0, 1.0), symmetry="odd"),
+    value=_signum_value,
+    slope=_flat_slope,
+    trusted=True,
+)
+
+
+def _identity_value(x: Tensor) -> Tensor:
+    return x + 0  # a new tensor; also turns -0 into 0
+
+
+def _identity_slope(x: Tensor) -> Tensor:
+    return choose(x >= 0, x, 1.0, 1.0)
+
+
+IDENTITY = Activation(
+    name="identity",
+    formula="x",
+    aliases=("linear",),
+    family="step",
+    source=sources.WIDROW_HOFF,
+    remarks=("The unit of ADALINE. A deep network of these is one linear map.",),
+    traits=Traits(limits=(-INFINITY, INFINITY), slope_limits=(1.0, 1.0), bounds=(-INFINITY, INFINITY), symmetry="odd"),
+    value=_identity_value,
+    slope=_identity_slope,
+    trusted=True,
+)
+
+ACTIVATIONS = (BINARY_STEP, SIGNUM, IDENTITY)

@@ -1,4 +1,4 @@
-"""The rectifier and its relatives: linear, with another slope below zero, or bent there by an exponential."""
+"""Bent by an exponential below zero, or smoothed all along: ELU and its kin, softplus and its clipped twin."""
 
 from __future__ import annotations
 
@@ -10,85 +10,12 @@ from torch import Tensor
 from hillock.activations import sources
 from hillock.activations.declaration import Activation
 from hillock.activations.parts import Kink, Parameter, Traits
-from hillock.activations.stable import at_most_zero, choose, full, logistic
+from hillock.activations.stable import at_most_zero, finite, full, logistic, steps
 from hillock.activations.stable import softplus as stable_softplus
 
 INFINITY = math.inf
 SELU_ALPHA = 1.6732632423543772848170429916717  # Klambauer et al., equation 14, to full precision
 SELU_SCALE = 1.0507009873554804934193349852946
-
-
-def _relu_value(x: Tensor) -> Tensor:
-    return torch.where(x <= 0, torch.zeros_like(x), x)
-
-
-def _relu_slope(x: Tensor) -> Tensor:
-    return choose(x > 0, x, 1.0, 0.0)
-
-
-RELU = Activation(
-    name="relu",
-    formula="Piecewise((x, x > 0), (0, True))",
-    aliases=("rectifier", "rectified_linear_unit"),
-    family="rectifier",
-    source=sources.NAIR_HINTON,
-    remarks=(
-        "Older than the source: Fukushima 1969, Hahnloser 2000, Jarrett 2009; made popular by AlexNet in 2012.",
-        "The slope at 0 is 0, as in torch and TensorFlow. torch loses a NaN in backward; hillock does not.",
-    ),
-    kinks=(Kink(0.0, "left"),),
-    traits=Traits(limits=(0.0, INFINITY), slope_limits=(0.0, 1.0), bounds=(0.0, INFINITY)),
-    value=_relu_value,
-    slope=_relu_slope,
-    trusted=True,
-)
-
-
-def _leaky_value(x: Tensor, negative_slope: float | Tensor) -> Tensor:
-    return torch.where(x > 0, x, x * negative_slope)
-
-
-def _leaky_slope(x: Tensor, negative_slope: float | Tensor) -> Tensor:
-    return choose(x > 0, x, 1.0, negative_slope)
-
-
-LEAKY_RELU = Activation(
-    name="leaky_relu",
-    formula="Piecewise((x, x > 0), (negative_slope*x, True))",
-    aliases=("lrelu", "leaky_rectifier"),
-    family="rectifier",
-    source=sources.MAAS,
-    remarks=(
-        "The slope differs: torch 0.01; tf.nn.leaky_relu and keras.ops 0.2; the Keras layer 0.3; darknet 0.1. "
-        "Caffe2 and Xu et al. write x/a and give the divisor a.",
-        "The slope below zero has to be positive to keep the order of inputs; the study notes allow a negative one.",
-    ),
-    parameters=(Parameter("negative_slope", 0.01, meaning="slope below zero"),),
-    kinks=(Kink(0.0, "left"),),
-    traits=Traits(limits=(-INFINITY, INFINITY), slope_limits=(0.01, 1.0), bounds=(-INFINITY, INFINITY)),
-    value=_leaky_value,
-    slope=_leaky_slope,
-    trusted=True,
-)
-
-PRELU = Activation(
-    name="prelu",
-    formula="Piecewise((x, x > 0), (negative_slope*x, True))",
-    aliases=("parametric_relu",),
-    family="rectifier",
-    source=sources.HE_PRELU,
-    remarks=(
-        "One slope for a layer, or one per channel (num_channels=); the study notes say one per neuron.",
-        "Starts at 0.25 and is neither decayed nor bounded, so it may leave [0, 1]. Keras learns one slope per element "
-        "by default and starts at 0.",
-    ),
-    parameters=(Parameter("negative_slope", 0.25, learned=True, weight_decay=False, meaning="slope below zero"),),
-    kinks=(Kink(0.0, "left"),),
-    traits=Traits(limits=(-INFINITY, INFINITY), slope_limits=(0.25, 1.0), bounds=(-INFINITY, INFINITY)),
-    value=_leaky_value,
-    slope=_leaky_slope,
-    trusted=True,
-)
 
 
 def _elu_value(x: Tensor, alpha: float | Tensor) -> Tensor:
@@ -180,4 +107,92 @@ SOFTPLUS = Activation(
     trusted=True,
 )
 
-ACTIVATIONS = (RELU, LEAKY_RELU, PRELU, ELU, SELU, SOFTPLUS)
+
+def _celu_value(x: Tensor, alpha: float | Tensor) -> Tensor:
+    return torch.where(x > 0, x, alpha * torch.expm1(at_most_zero(x) / alpha))
+
+
+def _celu_slope(x: Tensor, alpha: float | Tensor) -> Tensor:
+    return torch.where(x > 0, torch.ones_like(x), torch.exp(at_most_zero(x) / alpha))
+
+
+CELU = Activation(
+    name="celu",
+    formula="Piecewise((x, x > 0), (alpha*(exp(x/alpha) - 1), True))",
+    aliases=("continuous_elu",),
+    family="exponential",
+    source=sources.BARRON,
+    remarks=("Its slope is continuous for every alpha, which ELU's is not; equal to ELU for alpha = 1.",),
+    parameters=(Parameter("alpha", 1.0, low=1e-6, meaning="minus the limit at minus infinity"),),
+    traits=Traits(limits=(-1.0, INFINITY), slope_limits=(0.0, 1.0), bounds=(-1.0, INFINITY)),
+    value=_celu_value,
+    slope=_celu_slope,
+    trusted=True,
+)
+
+
+def _clipped(x: Tensor, t: float | Tensor) -> Tensor:
+    low = full(x, -t)
+    return torch.where(x < low, low, torch.where(x > t, full(x, t), x))
+
+
+def _soft_relu_value(x: Tensor, threshold: float | Tensor) -> Tensor:
+    return stable_softplus(_clipped(x, threshold))
+
+
+def _soft_relu_slope(x: Tensor, threshold: float | Tensor) -> Tensor:
+    return steps(x, (-threshold, 0.0), (threshold, 1.0), last=0.0) * torch.where(
+        x == threshold, torch.zeros_like(x), logistic(x)
+    )
+
+
+SOFT_RELU = Activation(
+    name="soft_relu",
+    formula="Piecewise((log(1 + exp(-threshold)), x <= -threshold), (log(1 + exp(threshold)), x >= threshold), "
+    "(log(1 + exp(x)), True))",
+    aliases=("paddle_soft_relu",),
+    family="exponential",
+    source=sources.PADDLE,
+    remarks=(
+        "log(1 + e^c) with c = x clipped to ±threshold, so it saturates at about the threshold and its gradient is 0 "
+        "outside. Softplus is another function.",
+        "Paddle's documentation uses 40, some of its examples 20.",
+    ),
+    parameters=(Parameter("threshold", 40.0, low=0.0, meaning="inputs are clipped to ± this"),),
+    kinks=(Kink("-threshold", "left"), Kink("threshold", "right")),
+    traits=Traits(
+        limits=(math.log1p(math.exp(-40)), 40 + math.log1p(math.exp(-40))),
+        slope_limits=(0.0, 0.0),
+        bounds=(math.log1p(math.exp(-40)), 40 + math.log1p(math.exp(-40))),
+    ),
+    value=_soft_relu_value,
+    slope=_soft_relu_slope,
+    trusted=True,
+)
+
+
+def _bent_identity_value(x: Tensor) -> Tensor:
+    # (sqrt(x² + 1) - 1)/2 = x · x/(2 (sqrt(x² + 1) + 1)), which neither cancels nor overflows
+    near = finite(x)
+    bent = 0.5 * near * (near / (torch.hypot(near, torch.ones_like(x)) + 1)) + near
+    return torch.where(torch.isinf(x), x, bent)
+
+
+def _bent_identity_slope(x: Tensor) -> Tensor:
+    near = finite(x)
+    return 0.5 * (near / torch.hypot(near, torch.ones_like(x))) + 1
+
+
+BENT_IDENTITY = Activation(
+    name="bent_identity",
+    formula="(sqrt(x**2 + 1) - 1)/2 + x",
+    family="exponential",
+    source=sources.SHEEHAN,
+    remarks=("The slope stays between 1/2 and 3/2: it neither saturates nor explodes.",),
+    traits=Traits(limits=(-INFINITY, INFINITY), slope_limits=(0.5, 1.5), bounds=(-INFINITY, INFINITY)),
+    value=_bent_identity_value,
+    slope=_bent_identity_slope,
+    trusted=True,
+)
+
+ACTIVATIONS = (ELU, SELU, CELU, SOFTPLUS, SOFT_RELU, BENT_IDENTITY)
