@@ -27,7 +27,7 @@ SATURATED = {
     "rule": "saturated",
     "severity": "warning",
     "where": "act1",
-    "explanation": "A <b>quarter</b> of the units.",
+    "explanation": "A <b>quarter</b> of all.",
 }
 
 
