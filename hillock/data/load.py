@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import Literal
 
 import numpy
-import torch
-from torch import Tensor
 
-from hillock.data import digits, folders, hub, parquet, pictures
+from hillock.data import digits, folders, hub, parquet, pictures, shapes
+from hillock.data.assembling import Decoded, assemble
 from hillock.data.augmentation import Augmentation
-from hillock.data.dataset import DataSet, SkippedPicture, Split
+from hillock.data.dataset import DataSet
 from hillock.data.listing import Listing
-from hillock.data.splitting import Rows, stratified_limit, stratified_split
-from hillock.data.statistics import colour_statistics, mean_picture
-from hillock.data.store import Progress, prepare
+from hillock.data.parts import rows_of_parts
+from hillock.data.splitting import Rows
+from hillock.data.store import IN_MEMORY_BYTES, Progress, cache_folder, prepare
 from hillock.errors import DataError, UnknownNameError, UsageError
 
 __all__ = ["load"]
 
-# Without an official test part this share of every class becomes one.
-TEST_SHARE = 0.2
 # Pictures whose headers are read to find out whether a source is grey and of one size.
 PROBED = 64
 # Pictures of one size up to this are taken as they are when no image size is given (CIFAR 32, MNIST 28, STL 96).
@@ -64,42 +60,42 @@ def load(
     if limit is not None and limit < 1:
         raise UsageError("a limit of at least 1 picture", got=str(limit))
     augmentation = augmentation or Augmentation()
+    cache = cache or cache_folder()
     if str(source) == digits.NAME:
-        images, labels, class_names = digits.read()
-        whole = {"all": range(len(labels))}
-        loaded = _Loaded(digits.NAME, images, labels, class_names, whole, (), ())
+        decoded, parts = digits.read(image_size)
+    elif shapes.is_shapes(str(source)):
+        decoded, parts = shapes.read(str(source), image_size, seed)
     else:
         listing = _listing(source)
-        size, channels = _shape(listing, image_size, augmentation)
-        image_size = image_size or size
-        loaded = _decoded(listing, size, channels, limit, broken, cache, workers, progress)
-    return _assemble(loaded, image_size, seed, validation_share, limit, augmentation)
-
-
-class _Loaded:
-    """Decoded pictures of a source before they are split."""
-
-    def __init__(
-        self,
-        name: str,
-        images: Tensor,
-        labels: Rows,
-        class_names: tuple[str, ...],
-        parts: dict[str, range],
-        notes: tuple[str, ...],
-        skipped: tuple[SkippedPicture, ...],
-    ) -> None:
-        self.name, self.images, self.labels, self.class_names = name, images, labels, class_names
-        self.parts, self.notes, self.skipped = parts, notes, skipped
+        stored, channels = _stored_shape(listing, image_size, augmentation)
+        image_size = image_size or stored
+        rows, notes = rows_of_parts(
+            listing.labels, listing.parts, seed=seed, validation_share=validation_share, limit=limit
+        )
+        order = _store_order(listing, rows, stored * stored * channels, limited=limit is not None)
+        store, more = prepare(
+            listing,
+            order,
+            size=stored,
+            channels=channels,
+            broken=broken,
+            cache=cache,
+            workers=workers,
+            progress=progress,
+        )
+        decoded = Decoded.from_store(store, listing, order)
+        return assemble(decoded, decoded.places(rows), image_size, augmentation, notes + more + decoded.notes, cache)
+    rows, notes = rows_of_parts(decoded.labels, parts, seed=seed, validation_share=validation_share, limit=limit)
+    return assemble(decoded, rows, image_size, augmentation, notes, None)
 
 
 def _listing(source: str | Path) -> Listing:
     path = Path(source).expanduser()
     if path.is_dir():
-        if folders.looks_like_folders(path) and not parquet.files_of(path):
-            return folders.read(path)
         if parquet.files_of(path):
             return parquet.read(path)
+        if folders.looks_like_folders(path):
+            return folders.read(path)
         raise DataError("class folders of pictures, or Parquet files", got=f"neither in {path}")
     if path.is_file():
         if path.suffix != ".parquet":
@@ -109,10 +105,11 @@ def _listing(source: str | Path) -> Listing:
         return hub.read(str(source))
     if "/" in str(source) or isinstance(source, Path):
         raise DataError("a folder or file that exists", got=str(source))
-    raise UnknownNameError("data set (or a folder, a Parquet file, or a hub id owner/name)", str(source), [digits.NAME])
+    known = [digits.NAME, shapes.NAME]
+    raise UnknownNameError("data set (or a folder, a Parquet file, or a hub id owner/name)", str(source), known)
 
 
-def _shape(listing: Listing, image_size: int | None, augmentation: Augmentation) -> tuple[int, int]:
+def _stored_shape(listing: Listing, image_size: int | None, augmentation: Augmentation) -> tuple[int, int]:
     """Return the stored pixels a side and the channels."""
     probes = numpy.unique(numpy.linspace(0, len(listing) - 1, PROBED).astype(int)).tolist()
     encoded = listing.read(probes)
@@ -134,114 +131,13 @@ def _shape(listing: Listing, image_size: int | None, augmentation: Augmentation)
     return stored, channels
 
 
-def _decoded(
-    listing: Listing,
-    size: int,
-    channels: int,
-    limit: int | None,
-    broken: str,
-    cache: Path | None,
-    workers: int | None,
-    progress: Progress | None,
-) -> _Loaded:
-    rows = numpy.arange(len(listing))
-    parts = listing.parts
-    if limit is not None:
-        chosen = {name: part.start + stratified_limit(listing.labels[part.start : part.stop], limit)
-                  for name, part in parts.items()}  # fmt: skip
-        rows = numpy.concatenate(list(chosen.values()))
-        parts = _ranges({name: len(part) for name, part in chosen.items()})
-    store, notes = prepare(
-        listing, rows, size=size, channels=channels, broken=broken, cache=cache, workers=workers, progress=progress
-    )
-    if store.skipped_rows:
-        names = ", ".join(picture.name for picture in store.skipped[:3])
-        more = " and others" if len(store.skipped) > 3 else ""
-        notes += (f"{len(store.skipped)} of {len(rows)} pictures cannot be read and were left out: {names}{more}",)
-        gone = numpy.array(store.skipped_rows)
-        parts = _ranges({name: len(part) - int(((gone >= part.start) & (gone < part.stop)).sum())
-                         for name, part in parts.items()})  # fmt: skip
-        rows = numpy.delete(rows, gone)
-    return _Loaded(listing.name, store.images, listing.labels[rows], listing.class_names, parts, notes, store.skipped)
+def _store_order(listing: Listing, rows: dict[str, Rows], picture_bytes: int, *, limited: bool) -> Rows:
+    """Return the rows to store, in order.
 
-
-def _ranges(sizes: dict[str, int]) -> dict[str, range]:
-    ends = numpy.cumsum([0, *sizes.values()]).tolist()
-    return {name: range(ends[place], ends[place + 1]) for place, name in enumerate(sizes)}
-
-
-def _assemble(
-    loaded: _Loaded,
-    image_size: int | None,
-    seed: int,
-    validation_share: float | None,
-    limit: int | None,
-    augmentation: Augmentation,
-) -> DataSet:
-    rows, notes = _parts(loaded, seed, validation_share)
-    splits = {}
-    for name, part in rows.items():
-        chosen = part if limit is None else part[stratified_limit(loaded.labels[part], limit)]
-        splits[name] = Split(_select(loaded.images, chosen), torch.from_numpy(loaded.labels[chosen]))
-    train = splits["train"]
-    size = image_size or train.images.shape[2]
-    border = (train.images.shape[2] - size) // 2
-    colours = colour_statistics(train.images)
-    centre = train.images[:, :, border : border + size, border : border + size]
-    return DataSet(
-        name=loaded.name,
-        train=train,
-        validation=splits.get("validation"),
-        test=splits["test"],
-        class_names=loaded.class_names,
-        channels=train.images.shape[1],
-        image_size=size,
-        mean=colours.mean,
-        std=colours.std,
-        colour_covariance=colours.covariance,
-        fingerprint=_fingerprint(splits, loaded.class_names),
-        short_side=augmentation.short_side,
-        mean_picture=mean_picture(centre) if augmentation.mean == "pixel" else None,
-        notes=loaded.notes + notes,
-        skipped=loaded.skipped,
-    ).with_imbalance_note()
-
-
-def _parts(loaded: _Loaded, seed: int, validation_share: float | None) -> tuple[dict[str, Rows], tuple[str, ...]]:
-    """Return the rows of train, validation (maybe) and test, and notes about the splits made here."""
-    rows = {name: numpy.arange(part.start, part.stop) for name, part in loaded.parts.items()}
-    notes: tuple[str, ...] = ()
-    if "all" in rows:
-        kept, test = stratified_split(loaded.labels, TEST_SHARE, seed, "test")
-        rows = {"train": kept, "test": test}
-        notes += (f"no official split: {TEST_SHARE:.0%} of every class became the test part (seed {seed})",)
-    if "test" not in rows and "validation" in rows:
-        rows["test"] = rows.pop("validation")
-        notes += ("there is no test part: the validation part is used as test part",)
-    elif "test" not in rows:
-        kept, test = stratified_split(loaded.labels[rows["train"]], TEST_SHARE, seed, "test")
-        rows |= {"test": rows["train"][test], "train": rows["train"][kept]}
-        notes += (f"there is no test part: {TEST_SHARE:.0%} of every class of train became one (seed {seed})",)
-    if validation_share is not None and "validation" not in rows:
-        kept, validation = stratified_split(loaded.labels[rows["train"]], validation_share, seed, "validation")
-        rows |= {"validation": rows["train"][validation], "train": rows["train"][kept]}
-        notes += (f"{validation_share:.0%} of every class of train became the validation part (seed {seed})",)
-    return rows, notes
-
-
-def _select(images: Tensor, rows: Rows) -> Tensor:
-    """Return the rows of `images`: a view when they are consecutive, else a copy in the same layout."""
-    if len(rows) and rows[-1] - rows[0] + 1 == len(rows):
-        return images[int(rows[0]) : int(rows[-1]) + 1]
-    inner = images.permute(0, 2, 3, 1)
-    return inner[torch.from_numpy(rows)].permute(0, 3, 1, 2)
-
-
-def _fingerprint(splits: dict[str, Split], class_names: tuple[str, ...]) -> str:
-    total = hashlib.sha256("\x1f".join(class_names).encode())
-    for name, split in splits.items():
-        total.update(f"\x1e{name}\x1f{tuple(split.images.shape)}".encode())
-        total.update(split.labels.numpy().tobytes())
-        inner = split.images.permute(0, 2, 3, 1).contiguous()
-        total.update(inner.numpy().data)
-    return total.hexdigest()
+    A small store keeps the source's order, whatever the split, so that other splits need no decoding. A large one is
+    ordered by part, so that each part is one stretch of the file and is never copied.
+    """
+    together = numpy.concatenate(list(rows.values()))
+    if len(together) * picture_bytes > IN_MEMORY_BYTES:
+        return together
+    return numpy.sort(together) if limited else numpy.arange(len(listing))

@@ -45,7 +45,8 @@ def _windows(pixels: Bytes, rows: Rows, top: Rows, left: Rows, size: int) -> Byt
     """Copy one window a picture: all windows of all pictures as a view, indexed once, so a line is one copy."""
     count, height, width, channels = pixels.shape
     picture, line, pixel, byte = pixels.strides
-    assert pixel == channels and (byte == 1 or channels == 1), pixels.strides
+    assert pixel == channels, pixels.strides
+    assert byte == 1 or channels == 1, pixels.strides
     assert len(rows) == 0 or (top.min() >= 0 and top.max() + size <= height), (top, size, height)
     assert len(rows) == 0 or (left.min() >= 0 and left.max() + size <= width), (left, size, width)
     every = as_strided(
