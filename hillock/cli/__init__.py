@@ -39,6 +39,7 @@ class Verb(NamedTuple):
 
 # In the order of a working day. One line a verb, added together with its file.
 VERBS: tuple[Verb, ...] = (
+    Verb("train", "hillock.cli.train:train", "Train a network on your pictures; resumable, checked, in one folder."),
     Verb("compare", "hillock.cli.compare:compare", "Compare activations on your data, with a verdict and a report."),
     Verb("summary", "hillock.cli.summary:summary", "Print the layers of a network: sizes, parameters, multiply-adds."),
     Verb("diagnose", "hillock.cli.diagnose:diagnose", "Find what is wrong with a network or a run, and what to try."),

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import logging
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 __all__ = ["Progress", "shown"]
+
+log = logging.getLogger(__name__)
 
 # Redrawing more often than the eye follows costs time that belongs to the training.
 _SECONDS_BETWEEN_DRAWS = 0.2
@@ -35,12 +38,20 @@ class Progress:
 
 @contextlib.contextmanager
 def shown(progress: Callable[[Progress], None] | None, *, quiet: bool) -> Iterator[Callable[[Progress], None]]:
-    """Give the function that is to be called with each Progress: the caller's own, a bar on a terminal, or nothing."""
-    if progress is not None or quiet or not sys.stderr.isatty():
-        yield progress or (lambda _: None)
+    """Give the function that is to be called with each Progress: the caller's own, a bar on a terminal, else the log."""
+    if progress is not None:
+        yield progress
+        return
+    if quiet or not sys.stderr.isatty():
+        yield _log_evaluation
         return
     with _bar() as show:
         yield show
+
+
+def _log_evaluation(progress: Progress) -> None:
+    if progress.line is not None:
+        log.info("%s", evaluation_text(progress))
 
 
 @contextlib.contextmanager

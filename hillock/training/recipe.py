@@ -234,7 +234,7 @@ class Recipe(Settings):
         if not path.is_file():
             path = _RECIPES / f"{source}.toml"
         if not path.is_file():
-            raise UnknownNameError("recipe (or a TOML file)", str(source), recipe_names())
+            raise UnknownNameError("recipe", str(source), recipe_names())
         try:
             values = tomllib.loads(path.read_text(encoding="utf-8"))
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
