@@ -7,17 +7,35 @@ from typing import Any
 
 # Public name -> where it is defined. Loaded on first use, so that `import hillock` is quick and has no side effects.
 _DEFINED_IN = {
+    "Activation": "hillock.activations",
     "CheckpointError": "hillock.errors",
+    "Comparison": "hillock.comparison",
     "DataError": "hillock.errors",
     "DeclarationError": "hillock.errors",
+    "Diagnosis": "hillock.diagnosis",
+    "Finding": "hillock.diagnosis",
     "HillockError": "hillock.errors",
     "ModelError": "hillock.errors",
+    "Recipe": "hillock.training.recipe",
+    "Run": "hillock.training.run",
+    "Study": "hillock.comparison",
     "TrainingError": "hillock.errors",
     "UnknownNameError": "hillock.errors",
     "UsageError": "hillock.errors",
+    "act_layer": "hillock.layers.activation_layer",
+    "activation": "hillock.layers.activation_layer",
+    "catalogue": "hillock.activations.catalogue",
+    "compare": "hillock.comparison",
+    "diagnose": "hillock.diagnosis",
+    "gain": "hillock.activations.moments",
+    "lean": "hillock.kernels",
+    "network": "hillock.networks",
+    "summarise": "hillock.networks",
+    "train": "hillock.training.loop",
+    "watch": "hillock.diagnosis",
 }
 
-__all__ = sorted(_DEFINED_IN)  # noqa: PLE0605
+__all__ = sorted(_DEFINED_IN)
 
 
 def __getattr__(name: str) -> Any:

@@ -131,6 +131,9 @@ class Diagnosis:
     - `not_seen`: sentences naming every part that the examination could not look into. An empty tuple means that
       nothing was skipped.
     - `facts`: what was examined and how: stage, samples, loss, sites, seconds and the share of training time spent.
+
+    >>> Diagnosis(findings=()).healthy
+    True
     """
 
     findings: tuple[Finding, ...]
