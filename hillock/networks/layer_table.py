@@ -162,7 +162,7 @@ def summarise(model: nn.Module, input_size: Shape | None = None) -> LayerTable:
         model.eval()
         with torch.no_grad():
             meta = {name: value.to("meta") for name, value in state.items()}
-            functional_call(model, meta, (torch.empty(2, *size, device="meta"),))
+            functional_call(model, meta, (torch.empty(2, *size, dtype=_input_dtype(model), device="meta"),))
     except RuntimeError as error:
         raise ModelError(f"an input size that fits {type(model).__name__}", got=f"{size} ({error})") from error
     finally:
@@ -172,6 +172,13 @@ def summarise(model: nn.Module, input_size: Shape | None = None) -> LayerTable:
             module.training = training
     parameters = sum(parameter.numel() for parameter in model.parameters())
     return LayerTable(str(getattr(model, "name", type(model).__name__)), tuple(size), tuple(rows), parameters)
+
+
+def _input_dtype(model: nn.Module) -> torch.dtype:
+    """int64 for hillock's token networks, else the dtype of the parameters."""
+    own = getattr(model, "input_dtype", torch.float32)
+    floating = (parameter.dtype for parameter in model.parameters() if parameter.is_floating_point())
+    return next(floating, torch.float32) if own == torch.float32 else own
 
 
 def _is_layer(module: nn.Module) -> bool:
