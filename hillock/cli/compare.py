@@ -148,8 +148,8 @@ def _print(result: Comparison, page: Path, seconds: float) -> None:
     study = result.study
     console.print()
     console.print(
-        f"{study.recipe.network} on {study.recipe.data}, {study.recipe.epochs} epochs, {len(study.seeds)} paired "
-        f"seeds: {len(result.outcomes)} trainings in {wording.duration(seconds)}",
+        f"{study.recipe.network} on {study.recipe.data}, {wording.counted(study.recipe.epochs, 'epoch')}, "
+        f"{wording.counted(len(study.seeds), 'paired seed')}: {len(result.outcomes)} trainings in {wording.duration(seconds)}",
         style="bold",
         markup=False,
     )

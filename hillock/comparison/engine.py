@@ -179,9 +179,9 @@ def _outcome(task: Task, result: Mapping[str, Any]) -> Outcome:
 
 def _raise(task: Task, problem: Mapping[str, Any]) -> NoReturn:
     """Raise for a run that ended in an exception."""
-    where = f"{task.arm.name}, seed {task.seed}"
     if problem["kind"] == "usage":
-        raise UsageError(f"a study that can be run, but in {where}: {problem['sentence']}")
+        raise UsageError(problem["expected"], got=problem["got"], instead=problem["instead"])
+    where = f"{task.arm.name}, seed {task.seed}"
     task.folder.parent.mkdir(parents=True, exist_ok=True)
     task.result_path.with_suffix(".crash.txt").write_text(problem["traceback"], encoding="utf-8")
     raise TrainingError(

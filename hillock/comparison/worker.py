@@ -62,9 +62,12 @@ def described(problem: BaseException) -> dict[str, Any]:
 
     `usage`: the study cannot be run as asked. `crash`: anything else. Neither is evidence about an activation.
     """
-    kind = "usage" if isinstance(problem, UsageError) else "crash"
+    text = "".join(traceback.format_exception(problem))
+    if isinstance(problem, UsageError):
+        parts = {"expected": problem.expected, "got": problem.got, "instead": problem.instead}
+        return {"kind": "usage", "sentence": str(problem), "traceback": text, **parts}
     sentence = str(problem) if isinstance(problem, HillockError) else f"{type(problem).__name__}: {problem}"
-    return {"kind": kind, "sentence": sentence, "traceback": "".join(traceback.format_exception(problem))}
+    return {"kind": "crash", "sentence": sentence, "traceback": text}
 
 
 def _take_standard_output() -> TextIO:

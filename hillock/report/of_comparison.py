@@ -75,9 +75,9 @@ def _data_name(data: str) -> str:
 
 def _lead(comparison: Comparison) -> str:
     study, recipe = comparison.study, comparison.study.recipe
-    runs = len(comparison.outcomes)
+    counts = [(recipe.epochs, "epoch"), (len(study.seeds), "paired seed"), (len(comparison.outcomes), "training")]
     date = str(comparison.provenance.get("date", ""))[:10]
-    parts = [recipe.network, f"{recipe.epochs} epochs", f"{len(study.seeds)} paired seeds", f"{runs} trainings", date]
+    parts = [recipe.network, *(wording.counted(count, thing) for count, thing in counts), date]
     return " · ".join(part for part in parts if part)
 
 

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 __all__ = [
     "MEANINGS",
     "answers",
+    "counted",
     "difference",
     "duration",
     "failures",
@@ -196,6 +197,15 @@ def number(count: int) -> str:
     """
     words = ["no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"]
     return words[count] if count < len(words) else str(count)
+
+
+def counted(count: int, thing: str) -> str:
+    """Return a number of things.
+
+    >>> counted(1, "epoch"), counted(6, "paired seed")
+    ('1 epoch', '6 paired seeds')
+    """
+    return f"{count:,} {thing}" + ("" if count == 1 else "s")
 
 
 def answers(comparison: Comparison) -> list[tuple[str, str]]:
