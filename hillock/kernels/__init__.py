@@ -9,6 +9,7 @@ What never does: what a function *is* (`activations`), modules (`layers`), anyth
 
 from hillock.kernels.dispatch import apply, slope
 from hillock.kernels.lean import lean
+from hillock.kernels.plan import saved_plan
 from hillock.kernels.setting import precision
 
-__all__ = ["apply", "lean", "precision", "slope"]
+__all__ = ["apply", "lean", "precision", "saved_plan", "slope"]

@@ -12,6 +12,7 @@ Parameters that are tensors get gradients through the float64 composite; x itsel
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -19,14 +20,15 @@ from torch import Tensor
 from torch.autograd import Function
 
 from hillock.kernels import reference
-from hillock.kernels.bound import Bound
+from hillock.kernels.bound import Bound, is_opaque
+from hillock.kernels.notebook import is_remade
 
 __all__ = ["apply_eager", "apply_transformable"]
 
 
 def apply_eager(bound: Bound, x: Tensor, *tensors: Tensor) -> Tensor:
     """Return φ(x) with reverse-mode autograd of any order; outside functorch and forward-mode levels only."""
-    return _Eager.apply(bound, x, *tensors)  # type: ignore[no-any-return, no-untyped-call]
+    return _call_eager(bound, x, *tensors)
 
 
 def apply_transformable(bound: Bound, x: Tensor) -> Tensor:
@@ -52,17 +54,26 @@ class _Eager(Function):
     @staticmethod
     def forward(ctx: Any, bound: Bound, x: Tensor, *tensors: Tensor) -> Tensor:
         ctx.bound = bound
-        ctx.save_for_backward(x, *tensors)
+        # A recipe for x makes keeping x free; then there is nothing to gain from bits.
+        bits = None if bound.plan.kind == "input" or is_opaque(x) or is_remade(x) else bound.plan.keep(x)
+        ctx.geometry = None if bits is None else bits.geometry
+        ctx.save_for_backward(x if bits is None else bits.packed, *tensors)
         return bound.forward(x, *tensors)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         x, *tensors = ctx.saved_tensors
+        if ctx.geometry is not None:
+            x = ctx.bound.plan.stand_in(x, ctx.geometry)
         _, wants_x, *wants = ctx.needs_input_grad
         dx = _times_slope(ctx.bound, gradient, x, *tensors) if wants_x else None
         if not any(wants):
             return (None, dx, *(None for _ in tensors))
         return (None, dx, *_parameter_gradients(ctx.bound, gradient, x, tensors, wants))
+
+
+# Function.apply in Python asks whether functorch is active, which is known here; this is the C function it ends in.
+_call_eager: Callable[..., Tensor] = super(Function, _Eager).apply
 
 
 class _EagerSlope(Function):
@@ -104,7 +115,7 @@ def _parameter_gradients(
 def _pull_back(expression: Any, gradient: Tensor, inputs: tuple[Tensor, ...], wants: list[bool]) -> list[Tensor | None]:
     """Return the vector-Jacobian products of `expression` for the wanted inputs; differentiable if grad mode is on."""
     if transforms_are_active():
-        _, pull = torch.func.vjp(expression, *inputs)
+        pull = torch.func.vjp(expression, *inputs)[1]
         return [found if wanted else None for found, wanted in zip(pull(gradient), wants, strict=True)]
     again = torch.is_grad_enabled()
     with torch.enable_grad():

@@ -7,15 +7,25 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
+from torch.compiler import is_dynamo_compiling
 from torch.overrides import handle_torch_function, has_torch_function_unary
 
-from hillock.kernels import autograd, compiled, reference
+from hillock.kernels import autograd, compiled, native, reference, setting
 from hillock.kernels.bound import bind
 
 if TYPE_CHECKING:
     from hillock.activations import Activation
 
 __all__ = ["apply", "slope"]
+
+_transforms_active = torch._C._are_functorch_transforms_active
+_dispatch_modes = torch._C._len_torch_dispatch_stack
+
+
+_QUICK: dict[object, Mapping[torch.dtype, native.Calls]] = {}
+"""Activation (with its numbers, if it has any) -> its native calls by dtype, at the precision of the moment."""
+setting.current.when_changed.append(_QUICK.clear)
 
 
 def apply(activation: Activation, x: Tensor, constants: Mapping[str, float | Tensor]) -> Tensor:
@@ -33,10 +43,30 @@ def apply(activation: Activation, x: Tensor, constants: Mapping[str, float | Ten
 
     Example: (see `hillock.functional`, whose functions end here)
     """
+    # The common case first: plain data, nobody differentiates, the native library has it. A dozen look-ups, 0.4 µs.
+    if (
+        not is_dynamo_compiling()
+        and type(x) is Tensor
+        and not x.requires_grad
+        and x.is_cpu
+        and not has_torch_function_unary(x)
+        and not _transforms_active()
+        and not _dispatch_modes()
+        and forward_ad._current_level < 0
+    ):
+        calls = _QUICK.get((activation, *constants.items()) if constants else activation)
+        if calls is not None and (call := calls.get(x.dtype)) is not None:
+            return call.forward(x)
+    return _apply(activation, x, constants)
+
+
+def _apply(activation: Activation, x: Tensor, constants: Mapping[str, float | Tensor]) -> Tensor:
     if torch.compiler.is_compiling():
         return compiled.traced(activation, x, constants)
+    if not isinstance(x, Tensor):  # a symbol of torch.fx, whose operations are written down
+        return activation.value(x, **constants)  # type: ignore[unreachable]
     if has_torch_function_unary(x):
-        return handle_torch_function(apply, (x,), activation, x, constants)  # type: ignore[no-any-return]
+        return handle_torch_function(apply, (x,), activation, x, constants)
     bound, tensors = bind(activation, constants)
     if autograd.transforms_are_active():
         if tensors:
@@ -44,6 +74,8 @@ def apply(activation: Activation, x: Tensor, constants: Mapping[str, float | Ten
         return autograd.apply_transformable(bound, x)
     if torch.is_grad_enabled() and (x.requires_grad or any(tensor.requires_grad for tensor in tensors)):
         return autograd.apply_eager(bound, x, *tensors)
+    if not tensors and bound.cpu:
+        _QUICK[(activation, *constants.items()) if constants else activation] = bound.cpu
     return bound.forward(x, *tensors)
 
 

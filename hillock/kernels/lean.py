@@ -7,14 +7,16 @@ So a block conv-norm-act-conv keeps four maps where two determine everything:
     x ── conv ── h ── norm ── b ── act ── y ── conv          kept: x  h  b  y     lean: x  h
 
 Lean mode watches normalisations and activations as they are called and notes, for the memory their result lies in, a
-*recipe*: the function and its packed inputs. When autograd is about to save a tensor that lies in such memory, unchanged
-since, it is given the recipe instead, whatever operation asks and for whatever activation. Backward recomputes with
-the same kernel from the same bits, so every gradient is identical to the bit. The price is one pass over memory.
+*recipe*: the function and its packed inputs. When autograd is about to save a tensor that lies in such memory,
+unchanged since, it is given the recipe instead, whatever operation asks and for whatever activation. Backward makes it
+again with the same kernel from the same bits, so every gradient is identical to the bit. The price is one pass over
+memory.
 
     recipe of y = (φ, recipe of b);  recipe of b = (norm, h and its statistics)
 
 The recipe lives as long as its result or something saved from it; the notebook holds it weakly. Compiled code is left
-alone: inside `torch.compile` the partitioner makes this choice (see `torch._functorch.config.activation_memory_budget`).
+alone: inside `torch.compile` the partitioner makes this choice, see `activation_memory_budget` in
+`torch._functorch.config`.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ from contextlib import ContextDecorator, ExitStack
 from types import TracebackType
 from typing import Self
 
+import torch
 from torch.autograd.graph import saved_tensors_hooks
 
 from hillock.kernels.notebook import pack, unpack
@@ -34,9 +37,9 @@ __all__ = ["lean"]
 class lean(ContextDecorator):
     """Keep the least for backward: recompute activation and normalisation outputs that another layer would save.
 
-    Use it around the forward pass (`with hillock.lean(): loss = criterion(model(x), y)`), or as a decorator. Backward may
-    run inside or outside. Gradients are identical to the bit; a normalised convolution block keeps 2 maps instead of
-    4, a perceptron block with a fourfold hidden layer 5 instead of 9 or 10.
+    Use it around the forward pass (`with hillock.lean(): loss = criterion(model(x), y)`), or as a decorator. Backward
+    may run inside or outside. Gradients are identical to the bit; a normalised convolution block keeps 2 maps instead
+    of 4, a perceptron block with a fourfold hidden layer 5 instead of 9 or 10.
 
     Higher derivatives work as without it. A tensor that is changed in place between forward and backward raises, as
     autograd itself does. Under `torch.func` transforms, which refuse saved-tensor hooks, leave it off.
@@ -54,9 +57,11 @@ class lean(ContextDecorator):
 
     def __enter__(self) -> Self:
         stack = ExitStack()
+        self._stacks.append(stack)
+        if torch.compiler.is_compiling():
+            return self
         stack.enter_context(saved_tensors_hooks(pack, unpack))
         stack.enter_context(Watch())
-        self._stacks.append(stack)
         return self
 
     def __exit__(

@@ -87,7 +87,7 @@ class _Notebook:
 
     def write(self, result: Tensor, recipe: Recipe) -> None:
         """Note the recipe of the memory in which `result` lies."""
-        storage = StorageWeakRef(result.untyped_storage())
+        storage = StorageWeakRef(result.untyped_storage())  # type: ignore[no-untyped-call]
         key = storage.cdata
 
         def forget(_: object, entries: dict[int, Any] = self._entries) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from types import TracebackType
 from typing import Literal
 
@@ -15,7 +16,15 @@ Precision = Literal["faithful", "exact"]
 class _Current:
     """One mutable cell, so that a change is seen by everybody who imported it (and guarded on by Dynamo)."""
 
-    precision: Precision = "faithful"
+    def __init__(self) -> None:
+        self.precision: Precision = "faithful"
+        self.when_changed: list[Callable[[], None]] = []
+
+    def set(self, precision: Precision) -> None:
+        """Change the precision and tell those who keep something that depends on it."""
+        self.precision = precision
+        for tell in self.when_changed:
+            tell()
 
 
 current = _Current()
@@ -43,7 +52,7 @@ class precision:
         if level not in ("faithful", "exact"):
             raise UsageError('a precision that is "faithful" or "exact"', got=repr(level))
         self.before = current.precision
-        current.precision = level
+        current.set(level)
 
     def __enter__(self) -> None:
         pass
@@ -51,4 +60,4 @@ class precision:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        current.precision = self.before
+        current.set(self.before)

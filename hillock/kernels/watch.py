@@ -17,7 +17,7 @@ from torch.overrides import TorchFunctionMode
 
 from hillock.kernels import dispatch
 from hillock.kernels.bound import bind
-from hillock.kernels.notebook import remember
+from hillock.kernels.notebook import is_remade, remember
 
 __all__ = ["Watch"]
 
@@ -42,6 +42,8 @@ def _may_be_noted(result: Tensor) -> bool:
 
 def _note_apply(function: Any, result: Tensor, activation: Any, x: Tensor, constants: Mapping[str, Any]) -> None:
     bound, tensors = bind(activation, constants)
+    if bound.plan.kind != "input" and not is_remade(x):
+        return  # it keeps bits instead of x: to keep x for the sake of the result would gain nothing
     remember(result, bound.forward, x, *tensors)
 
 
