@@ -147,12 +147,10 @@ def _print(result: Comparison, page: Path, seconds: float) -> None:
     console = door.console()
     study = result.study
     console.print()
-    console.print(
-        f"{study.recipe.network} on {study.recipe.data}, {wording.counted(study.recipe.epochs, 'epoch')}, "
-        f"{wording.counted(len(study.seeds), 'paired seed')}: {len(result.outcomes)} trainings in {wording.duration(seconds)}",
-        style="bold",
-        markup=False,
-    )
+    recipe, runs = study.recipe, len(result.outcomes)
+    counts = f"{wording.counted(recipe.epochs, 'epoch')}, {wording.counted(len(study.seeds), 'paired seed')}"
+    made = f"{wording.counted(runs, 'training')} in {wording.duration(seconds)}"
+    console.print(f"{recipe.network} on {recipe.data}, {counts}: {made}", style="bold", markup=False)
     console.print()
     console.print(tables.comparison_table(result))
     console.print()

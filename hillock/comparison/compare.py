@@ -54,9 +54,7 @@ def compare(
     >>> compare(study, out="runs/example").arm("gelu").verdict  # doctest: +SKIP
     'undecided'
     """
-    if runner is None:
-        # Imported only here: reading a finished comparison needs none of what trains one.
-        from hillock.comparison.one_run import train_and_examine as runner
+    chosen = _default_runner() if runner is None else runner
     out = default_folder(study) if out is None else Path(out)
     lock = filelock.FileLock(out / ".lock", blocking=False)
     out.mkdir(parents=True, exist_ok=True)
@@ -65,7 +63,7 @@ def compare(
             looks = _prepare(study, out, resume=resume, overwrite=overwrite)
             tasks = engine.tasks_of(study, out)
             count = engine.default_workers(study.recipe, len(tasks)) if workers is None else workers
-            outcomes = engine.run_tasks(tasks, runner, workers=count, progress=progress, log=out / _LOG)
+            outcomes = engine.run_tasks(tasks, chosen, workers=count, progress=progress, log=out / _LOG)
             if not looks or looks[-1] != len(study.seeds):
                 looks = (*looks, len(study.seeds))
             facts = {**provenance.collect(), "workers": count}
@@ -77,6 +75,13 @@ def compare(
         raise CheckpointError(
             f"a folder of its own, {out} is in use by another process", instead="another --out"
         ) from None
+
+
+def _default_runner() -> engine.Runner:
+    # Imported only here: reading a finished comparison needs none of what trains one.
+    from hillock.comparison.one_run import train_and_examine
+
+    return train_and_examine
 
 
 def default_folder(study: Study) -> Path:
