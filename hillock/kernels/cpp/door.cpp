@@ -169,7 +169,9 @@ std::string listing() {
   for (const Kernel& kernel : kernels()) {
     text += kernel.name;
     if (*kernel.parameters) text += std::string(" ") + kernel.parameters;
-    text += kernel.bits ? " !bits\n" : "\n";
+    if (kernel.bits) text += " !bits";
+    if (kernel.tables) text += " !tables";
+    text += "\n";
   }
   return text;
 }

@@ -1,11 +1,19 @@
-#include "exact.h"
+// The input times a gate that is, or resembles, the normal distribution function.
+#include "faithful.h"
 
 namespace hillock {
 
 void add_normal_family(std::vector<Kernel>& table) {
+#ifdef HILLOCK_TABLES
+  using namespace tables;
+  table.push_back(table_kernel<Gelu, GateToOne<gelu_tail>, GateToOne<gelu_slope_tail>>("gelu"));
+  table.push_back(table_kernel<GeluTanh, GateToOne<gelu_tanh_tail>, GateToOne<gelu_tanh_slope_tail>>("gelu_tanh"));
+  table.push_back(table_kernel<Mish, Signed<mish_gate>, Signed<mish_slope>>("mish"));
+#else
   table.push_back(exact_kernel<Gelu>("gelu"));
   table.push_back(exact_kernel<GeluTanh>("gelu_tanh"));
   table.push_back(exact_kernel<Mish>("mish"));
+#endif
 }
 
 }  // namespace hillock

@@ -166,6 +166,10 @@ class Table:
     bend: float = 0.0
     root: float | None = None
     """Where G is 0 inside the range: the float32 nearest to it is the centre of the two intervals beside it."""
+    shift: float = 0.0
+    """How far left of that edge the root lies, in intervals: where one side of the root is the more delicate."""
+    one_from: float | None = None
+    """From where on 1 - G(t) (or G itself, on a table of both signs) is 1 to the last bit."""
     pinned: tuple[float, ...] = ()
     """Where a centre must be (0 where the sign of a zero must survive)."""
 
@@ -176,34 +180,49 @@ def single(value: mpf) -> float:
         return float(numpy.float32(float(value)))
 
 
-def _boundaries(table: Table) -> tuple[list[mpf], float, float]:
-    """Return the 33 edges of the intervals, and scale and offset of the index in float32."""
-
-    def bent(t: mpf) -> mpf:
-        return t * (1 + t * mpf(table.bend))
-
-    # Interval i is where bent(t)·scale + offset rounds to i; a pinned centre at 0 falls in the middle of one.
-    low, high = bent(mpf(table.low)), bent(mpf(table.high))
+def _index(table: Table) -> tuple[mpf, mpf, mpf]:
+    """Return bend, scale and offset of the interval index (before rounding to float32)."""
     first = mpf(-0.5) if table.low != 0 else mpf(0)
-    scale = single((INTERVALS - mpf(0.5) - first) / (high - low))
-    offset = float(mpmath.nint(first - low * scale))
+    # An interval is lost where 0 must fall in the middle of one.
+    spare = mpf(1.01) if table.low != 0 else mpf(0.01)
+    available = INTERVALS - mpf(0.5) - first - spare
+    bend, low, high = mpf(table.bend), mpf(table.low), mpf(table.high)
+    scale = available / (high * (1 + bend * high) - low)
     if table.root is not None:  # the root goes to an edge
-        root = bent(mpmath.findroot(table.function, mpf(table.root)))
-        scale = single((mpmath.floor(root * scale) + mpf(0.5)) / root)
+        root = mpmath.findroot(table.function, mpf(table.root))
+        place = abs(root) * (1 + bend * root) * scale
+        edge = mpmath.nint(place - mpf(0.5)) + mpf(0.5)
+        if table.bend:  # bend and scale such that the range is used and the root is at the edge
+            ratio = edge / available
+            bend = (root - ratio * high) / (ratio * high * high - root * root)
+            bend = mpf(single(bend))
+            scale = edge / (root * (1 + bend * root))
+        else:
+            scale = (edge + mpf(table.shift)) / abs(root)
+    offset = mpmath.ceil(first - low * scale) if table.low != 0 else mpf(0)
+    return bend, mpf(single(scale)), offset
+
+
+def _boundaries(table: Table) -> list[mpf]:
+    """Return the 33 edges of the intervals: interval i is where the index rounds to i."""
+    bend, scale, offset = _index(table)
     edges = []
     for i in range(INTERVALS + 1):
         target = (i - mpf(0.5) - offset) / scale
-        if table.bend:
-            bend = mpf(table.bend)
+        if bend:
             edges.append((mpmath.sqrt(1 + 4 * bend * max(target, mpf(0))) - 1) / (2 * bend))
         else:
             edges.append(target)
-    return edges, scale, offset
+    return edges
 
 
 def _beside_root(table: Table, low: mpf, high: mpf) -> bool:
+    """Whether [low, high] is one of the two intervals at the edge that belongs to the root."""
+    if table.root is None:
+        return False
     slack = (high - low) / 100
-    return table.root is not None and low - slack <= mpmath.findroot(table.function, mpf(table.root)) <= high + slack
+    edge = mpmath.findroot(table.function, mpf(table.root)) + mpf(table.shift) / _index(table)[1]
+    return low - slack <= edge <= high + slack
 
 
 def _centre(table: Table, low: mpf, high: mpf) -> float:
@@ -214,6 +233,26 @@ def _centre(table: Table, low: mpf, high: mpf) -> float:
     if _beside_root(table, low, high):
         return single(mpmath.findroot(table.function, mpf(table.root)))
     return float(mpmath.nint((low + high) / 2 * 2**10) / 2**10)
+
+
+def _rounded_in_turn(coefficients: Sequence[mpf], low: mpf, high: mpf, weight: Function) -> list[float]:
+    """Return the coefficients as float32, lowest first; each takes up the rounding error of those before it.
+
+    The error that remains, times `weight`, is made small by least squares over the interval.
+    """
+    nodes = [(low + high) / 2 + (high - low) / 2 * mpmath.cos(mpmath.pi * (j + mpf(0.5)) / 64) for j in range(64)]
+    weights = numpy.array([float(abs(weight(r))) for r in nodes])
+    points = numpy.array([float(r) for r in nodes])
+    wanted = numpy.zeros(len(nodes))  # what the coefficients still to come have to add to their exact values
+    rounded: list[float] = []
+    for k, exact in enumerate(coefficients):
+        powers = numpy.stack([points**j for j in range(k, len(coefficients))], axis=1)
+        scale = numpy.abs(powers).max(axis=0)
+        change = numpy.linalg.lstsq(powers / scale * weights[:, None], wanted * weights, rcond=None)[0] / scale
+        chosen = single(exact + mpf(float(change[0])))
+        rounded.append(chosen)
+        wanted = wanted + float(exact - mpf(chosen)) * points**k
+    return rounded
 
 
 def _fit(table: Table, edges: Sequence[mpf], centres: Sequence[float], terms: int) -> tuple[list[list[float]], float]:
@@ -233,7 +272,12 @@ def _fit(table: Table, edges: Sequence[mpf], centres: Sequence[float], terms: in
                 return mpmath.diff(table.function, c, 2) / 2
             return (table.function(c + r) - value - slope * r) / (r * r)
 
-        coefficients = [single(q) for q in chebyshev_fit(rest, low, high, terms - 1)]
+        coefficients = _rounded_in_turn(
+            chebyshev_fit(rest, low, high, terms - 1),
+            low,
+            high,
+            lambda r, c=c: r * r / table.function(c + r) if abs(r) > mpf(10) ** -6 else mpf(0),
+        )
         columns.append(
             [
                 centre,
@@ -263,28 +307,25 @@ def _share(table: Table, edges: Sequence[mpf], columns: Sequence[Sequence[float]
 
 
 def table_text(table: Table) -> str:
-    edges, scale, offset = _boundaries(table)
+    edges = _boundaries(table)
+    bend, scale, offset = _index(table)
+    low, high = max(mpf(table.low), edges[0]), min(mpf(table.high), edges[-1])
     centres = [_centre(table, edges[i], edges[i + 1]) for i in range(INTERVALS)]
-    error = 0.0
-    for terms in range(2, 10):
-        before = error
-        columns, error = _fit(table, edges, centres, terms)
-        if error < -FIT_BITS:
-            break
-        if error > before - 0.3:  # the rounding of the coefficients limits it, not the degree
-            terms -= 1
-            columns, error = _fit(table, edges, centres, terms)
-            break
+    # The fewest terms that are accurate enough, or as good as any: the rounding of coefficients limits some tables.
+    fits = {terms: _fit(table, edges, centres, terms) for terms in range(3, 9)}
+    enough = max(-FIT_BITS, min(error for _, error in fits.values()) + 0.4)
+    terms = min(terms for terms, (_, error) in fits.items() if error <= enough)
+    columns, error = fits[terms]
     share = max(_share(table, edges, columns, i) for i in range(INTERVALS))
-    magic = 1.5 * 2**23 + offset
+    magic = 1.5 * 2**23 + float(offset)
     widest = max(float(edges[i + 1] - edges[i]) for i in range(INTERVALS))
     text = f"// {table.name}: intervals up to {widest:.3f} wide, fit error 2^{error:.1f}, |G-A|/|G| <= {share:.2f}\n"
     text += f"struct {table.name} {{\n"
     text += f"  static constexpr float scale = {float(scale).hex()}f, magic = {magic.hex()}f;\n"
-    text += f"  static constexpr float bend = {single(mpf(table.bend)).hex()}f;\n"
-    text += (
-        f"  static constexpr float low = {single(mpf(table.low)).hex()}f, high = {single(mpf(table.high)).hex()}f;\n"
-    )
+    text += f"  static constexpr float bend = {single(bend).hex()}f;\n"
+    text += f"  static constexpr float low = {single(low * (1 - mpf(2) ** -16)).hex()}f, high = {single(high * (1 - mpf(2) ** -16)).hex()}f;\n"
+    if table.one_from is not None:
+        text += f"  static constexpr float one_from = {single(mpf(table.one_from)).hex()}f;\n"
     text += f"  static constexpr int terms = {terms};\n"
     text += f"  alignas(64) static constexpr float rows[{terms + 5}][32] = {{\n"
     for row in range(terms + 5):
@@ -312,7 +353,7 @@ def over(function: Function, limit: float) -> Function:
 
 
 SELU_SCALE = mpf("1.0507009873554804934193349852946")
-SELU_ALPHA = mpf("1.6732632423543772848170429916717")
+SELU_LEFT = SELU_SCALE * mpf("1.6732632423543772848170429916717")
 GELU_SIGMOID = mpf("1.702")
 
 
@@ -322,11 +363,11 @@ TABLES = (
     Table("silu_slope_tail", lambda a: silu_slope(-a), 0.0, 8.0, pinned=(0.0,), root=1.278),
     Table("tanh_over_x", over(mpmath.tanh, 1.0), 0.0, 9.25, pinned=(0.0,)),
     Table("tanh_slope", lambda a: mpmath.sech(a) ** 2, 0.0, 5.5, pinned=(0.0,)),
-    Table("gelu_tail", normal_tail, 0.0, 5.5, bend=0.6, pinned=(0.0,)),
-    Table("gelu_slope_tail", lambda a: gelu_slope(-a), 0.0, 6.0, bend=0.6, pinned=(0.0,), root=0.7518),
-    Table("gelu_tanh_tail", lambda a: gelu_tanh_gate(-a), 0.0, 5.25, bend=0.6, pinned=(0.0,)),
+    Table("gelu_tail", normal_tail, 0.0, 5.5, bend=0.6, one_from=5.5, pinned=(0.0,)),
+    Table("gelu_slope_tail", lambda a: gelu_slope(-a), 0.0, 5.0, bend=0.3, one_from=6.25, pinned=(0.0,), root=0.7518),
+    Table("gelu_tanh_tail", lambda a: gelu_tanh_gate(-a), 0.0, 5.25, bend=0.6, one_from=5.25, pinned=(0.0,)),
     Table(
-        "gelu_tanh_slope_tail", lambda a: gelu_tanh_slope(-a), 0.0, 5.75, bend=0.6, pinned=(0.0,),
+        "gelu_tanh_slope_tail", lambda a: gelu_tanh_slope(-a), 0.0, 5.25, bend=0.3, one_from=5.75, pinned=(0.0,),
         root=0.7524,
     ),
     Table("gelu_sigmoid_tail", lambda a: sigmoid(-GELU_SIGMOID * a), 0.0, 5.0, pinned=(0.0,)),
@@ -334,14 +375,14 @@ TABLES = (
         "gelu_sigmoid_slope_tail", lambda a: silu_slope(-GELU_SIGMOID * a), 0.0, 5.0, pinned=(0.0,),
         root=0.7511,
     ),
-    Table("mish_gate", mish_gate, -7.5, 9.5, pinned=(0.0,)),
-    Table("mish_slope", mish_slope, -7.5, 9.5, root=-1.1924),
+    Table("mish_gate", mish_gate, -7.25, 9.25, one_from=9.125, pinned=(0.0,)),
+    Table("mish_slope", mish_slope, -6.5, 7.0, one_from=11.0, root=-1.1924, shift=0.35),
     Table("softplus", lambda x: mpmath.log1p(mpmath.exp(x)), -8.0, 8.0),
     Table("elu_over_x", over(mpmath.expm1, 1.0), -17.5, 0.25, pinned=(0.0,)),
-    Table("exponential", mpmath.exp, -8.0, 0.125, pinned=(0.0,)),
-    Table("selu_over_x", over(lambda x: SELU_SCALE * SELU_ALPHA * mpmath.expm1(x), SELU_SCALE * SELU_ALPHA), -17.5, 0.25,
+    Table("exponential_left", mpmath.exp, -8.0, 0.125, pinned=(0.0,)),
+    Table("selu_over_x", over(lambda x: SELU_LEFT * mpmath.expm1(x), SELU_LEFT), -17.5, 0.25,
           pinned=(0.0,)),
-    Table("selu_slope", lambda x: SELU_SCALE * SELU_ALPHA * mpmath.exp(x), -8.0, 0.125),
+    Table("selu_slope", lambda x: SELU_LEFT * mpmath.exp(x), -8.0, 0.125),
     Table("su_slope", lambda x: (1 + x) * mpmath.exp(x), -8.0, 0.125, root=-1.0, pinned=(0.0,)),
 )  # fmt: skip
 
