@@ -14,7 +14,6 @@ from hillock.activations.sigmoids import arctan_slope
 from hillock.activations.stable import logistic, logistic_slope, sech_squared
 
 INFINITY = math.inf
-QUARTER_PI_REST = 3.061616997868383e-17  # π/4 minus the float nearest to it
 
 
 def _cosid_value(x: Tensor) -> Tensor:
@@ -22,9 +21,9 @@ def _cosid_value(x: Tensor) -> Tensor:
 
 
 def _cosid_slope(x: Tensor) -> Tensor:
-    # -(1 + sin x) = -2 sin²(x/2 + π/4), which does not cancel where the slope touches 0
-    wave = torch.sin((x * 0.5 + math.pi / 4) + QUARTER_PI_REST)
-    return -2 * wave * wave
+    # -(1 + sin x) = -(sin(x/2) + cos(x/2))², which keeps its digits where the slope touches 0
+    wave = torch.sin(0.5 * x) + torch.cos(0.5 * x)
+    return -wave * wave
 
 
 COSID = Activation(
