@@ -42,6 +42,7 @@ VERBS: tuple[Verb, ...] = (
     Verb("train", "hillock.cli.train:train", "Train a network on your pictures; resumable, checked, in one folder."),
     Verb("compare", "hillock.cli.compare:compare", "Compare activations on your data, with a verdict and a report."),
     Verb("summary", "hillock.cli.summary:summary", "Print the layers of a network: sizes, parameters, multiply-adds."),
+    Verb("data", "hillock.cli.data:data", "Look at a data set: sizes, classes, broken pictures, augmentation."),
     Verb("predict", "hillock.cli.predict:predict", "Name what is in pictures, with a run's network."),
     Verb("evaluate", "hillock.cli.evaluate:evaluate", "Judge a run: confusion, each class, calibration, intervals."),
     Verb("export", "hillock.cli.export:export", "Write a run as safetensors, torch program, ONNX and model card."),

@@ -90,17 +90,12 @@ class Batches:
         for step in range(start_step, len(self)):
             rows = order[step * self.batch_size : (step + 1) * self.batch_size]
             share = self._share(len(rows))
-            draws = draw(
-                self.augmentation,
-                rows,
-                stored=self._pixels.shape[1],
-                image_size=self.dataset.image_size,
-                channels=self.dataset.channels,
-                seed=self.seed,
-                epoch=epoch,
-                step=step,
-            )
-            yield self._make(rows[share], draws[share])
+            yield self._make(rows[share], self._draw(rows, epoch, step)[share])
+
+    def in_order(self, epoch: int = 0) -> Batch:
+        """Return all pictures in their order as one augmented batch (to look at)."""
+        rows = numpy.arange(len(self.split))
+        return self._make(rows, self._draw(rows, epoch, 0))
 
     def global_size(self, step: int) -> int:
         """Return the pictures in a step over all processes (to weigh the shares of an uneven last batch)."""
@@ -114,6 +109,18 @@ class Batches:
             if len(rows):
                 draws = centre(len(rows), stored=self._pixels.shape[1], image_size=self.dataset.image_size)
                 yield self._make(rows, draws, augmented=False)
+
+    def _draw(self, rows: numpy.typing.NDArray[numpy.int64], epoch: int, step: int) -> Draws:
+        return draw(
+            self.augmentation,
+            rows,
+            stored=self._pixels.shape[1],
+            image_size=self.dataset.image_size,
+            channels=self.dataset.channels,
+            seed=self.seed,
+            epoch=epoch,
+            step=step,
+        )
 
     def _share(self, count: int) -> slice:
         return slice(count * self.rank // self.world_size, count * (self.rank + 1) // self.world_size)

@@ -26,12 +26,9 @@ def cut(pixels: Bytes, rows: Rows, draws: Draws, *, size: int, padding: int = 0,
     if (draws.side == size).all():
         windows = _windows(pixels, rows, draws.top, draws.left, size)
     else:
-        windows = numpy.stack(
-            [
-                _resized(pixels[row, top : top + side, left : left + side], size)
-                for row, top, left, side in zip(rows, draws.top, draws.left, draws.side, strict=True)
-            ]
-        )
+        windows = numpy.empty((len(rows), size, size, pixels.shape[3]), numpy.uint8)
+        for window, row, top, left, side in zip(windows, rows, draws.top, draws.left, draws.side, strict=True):
+            window[:] = _resized(pixels[row, top : top + side, left : left + side], size)
     mirrored = numpy.flatnonzero(draws.flip)
     if len(mirrored):
         # torch has a vectorised mirror for bytes with the channels innermost: 10 us for 224 x 224 x 3 against 170 us
