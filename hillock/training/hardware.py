@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from hillock.errors import UsageError
+from hillock.kernels import native
 from hillock.training.recipe import Recipe
 
 __all__ = ["Choice", "Plan", "choose", "device_of"]
@@ -39,12 +40,13 @@ class Plan:
     device: torch.device
     precision: Choice
     channels_last: Choice
+    fused: Choice
     compile: Choice
     threads: Choice
 
     def __str__(self) -> str:
         parts = []
-        for name in ("precision", "channels_last", "compile", "threads"):
+        for name in ("precision", "channels_last", "fused", "compile", "threads"):
             choice: Choice = getattr(self, name)
             parts.append(f"{name.replace('_', '-')} {choice.value} ({choice.reason})")
         return f"{self.device}: " + ", ".join(parts)
@@ -77,7 +79,9 @@ def device_of(name: str) -> torch.device:
     return device
 
 
-def choose(recipe: Recipe, model: nn.Module, input_size: tuple[int, int, int], images: int) -> Plan:
+def choose(
+    recipe: Recipe, model: nn.Module, input_size: tuple[int, int, int], images: int, *, processes: int = 1
+) -> Plan:
     """Return the plan for training `model` on inputs [C, H, W] for `images` pictures in total.
 
     A pure function of recipe, network and machine: nothing is timed, so that a run repeats.
@@ -85,11 +89,14 @@ def choose(recipe: Recipe, model: nn.Module, input_size: tuple[int, int, int], i
     device = device_of(recipe.device)
     work = multiply_adds(model, input_size)
     convolutional = any(isinstance(module, nn.Conv2d) for module in model.modules())
+    channels_last = _channels_last(recipe, convolutional)
+    fused = _fused(recipe, model, device, channels_last, processes)
     return Plan(
         device=device,
         precision=_precision(recipe, device, work),
-        channels_last=_channels_last(recipe, convolutional),
-        compile=_compile(recipe, work * images * _FLOP_PER_MULTIPLY_ADD),
+        channels_last=channels_last,
+        fused=fused,
+        compile=_compile(recipe, work * images * _FLOP_PER_MULTIPLY_ADD, fused),
         threads=Choice(str(torch.get_num_threads()), "as told" if recipe.threads else "torch's choice"),
     )
 
@@ -116,9 +123,27 @@ def _channels_last(recipe: Recipe, convolutional: bool) -> Choice:
     return Choice("on", "convolutions are faster") if convolutional else Choice("off", "no convolutions")
 
 
-def _compile(recipe: Recipe, flop: float) -> Choice:
+def _fused(recipe: Recipe, model: nn.Module, device: torch.device, channels_last: Choice, processes: int) -> Choice:
+    if recipe.fused != "auto":
+        return Choice(recipe.fused, "as told")
+    if recipe.compile == "on":
+        return Choice("off", "torch.compile fuses by itself")
+    if device.type != "cpu" or channels_last.value != "on":
+        return Choice("off", "the fused kernels are for channels-last maps on the CPU")
+    if recipe.memory == "lean" or processes > 1:
+        return Choice("off", "lean memory recomputes by itself" if processes == 1 else "statistics span processes")
+    if not any(isinstance(module, nn.BatchNorm2d) for module in model.modules()):
+        return Choice("off", "the network has no batch normalisation")
+    if not native.available():
+        return Choice("off", native.reason())
+    return Choice("on", "fewer passes over memory")
+
+
+def _compile(recipe: Recipe, flop: float, fused: Choice) -> Choice:
     if recipe.compile != "auto":
         return Choice(recipe.compile, "as told")
+    if fused.value == "on":
+        return Choice("off", "the fused layers are faster")
     if flop >= COMPILE_FROM_FLOP:
         return Choice("on", "the run is long enough to repay compiling")
     return Choice("off", "the run is too short to repay compiling")

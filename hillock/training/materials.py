@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from hillock.data import Augmentation, Batches, DataSet
 from hillock.errors import UsageError
+from hillock.layers.fused import fuse
 from hillock.training.averaging import MovingAverage
 from hillock.training.distributed import World, synchronise_batch_norm
 from hillock.training.hardware import Plan, choose, device_of
@@ -114,11 +115,13 @@ def prepare(recipe: Recipe, dataset: DataSet, folder: Path, world: World) -> Mat
     if recipe.weights is not None:
         load_weights(model, recipe.weights)
     size = (dataset.channels, dataset.image_size, dataset.image_size)
-    plan = choose(recipe, model, size, total_steps * batch_size)
+    plan = choose(recipe, model, size, total_steps * batch_size, processes=world.size)
     memory_format = torch.channels_last if plan.channels_last.value == "on" else torch.contiguous_format
     _place(model, device, memory_format)
     if world.size > 1 and recipe.batch_norm == "synchronised":
         synchronise_batch_norm(model)
+    if plan.fused.value == "on":
+        fuse(model)
     forward: Callable[[Tensor], Tensor] = world.wrap(model, device)
     if plan.compile.value == "on":
         forward = torch.compile(forward)

@@ -201,6 +201,8 @@ class Recipe(Settings):
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     channels_last: Choice = "auto"
     compile: Choice = "auto"
+    fused: Choice = "auto"
+    """Normalisation, addition and activation as one operation, and faster weight gradients of small maps (CPU)."""
     memory: Literal["eager", "lean"] = "eager"
     """lean: keep the least for the backward pass."""
     batch_norm: Literal["synchronised", "per_process"] = "synchronised"

@@ -30,7 +30,8 @@ _OURS = (RECIPE, RECORD, HEALTH, WEIGHTS, BEST, PROVENANCE, DATA, CURRENT, PREVI
 # Settings that a resumed run may change: they decide how fast and how often, not what is learned.
 _MAY_CHANGE = frozenset(
     (
-        *("name", "about", "device", "precision", "channels_last", "compile", "memory", "threads", "accumulate"),
+        *("name", "about", "device", "precision", "channels_last", "compile", "fused", "memory"),
+        *("threads", "accumulate"),
         *("checkpoint_minutes", "checkpoint_steps", "evaluate_every", "retries", "batch_norm"),
     )
 )
