@@ -10,7 +10,7 @@ WORKERS ?= 2
 
 demo: $(READY)
 	$(BIN)/hillock compare --data digits --network resnet8 \
-	  --activations relu,leaky_relu,elu,gelu,silu,mish --seeds 6 --epochs 6 --out runs/demo --overwrite
+	  --activations relu,leaky_relu,elu,gelu,mish,sigmoid --seeds 12 --epochs 4 --rope 0.5 --out runs/demo --overwrite
 
 test: $(READY)
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
