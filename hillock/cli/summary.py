@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 __all__ = ["summary"]
 
+# What a terminal of less than 150 columns shows; --markdown and --json have everything.
+NARROW = ("layer", "kernel", "stride", "output", "field", "parameters", "multiply-adds", "kept lean")
+
 
 def summary(
     network: Annotated[
@@ -29,10 +32,15 @@ def summary(
     activation: door.ActivationName = None,
     classes: Annotated[int | None, typer.Option("--classes", min=1, help="Outputs of the network.")] = None,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print a Markdown table.")] = False,
+    memory: Annotated[
+        bool, typer.Option("--memory/--no-memory", help="Run it too, to measure what is kept for backward (bytes).")
+    ] = True,
     listed: Annotated[bool, typer.Option("--list", help="Print the names of networks and stop.")] = False,
     json: door.Json = False,
 ) -> None:
-    """Print every layer of a network: sizes, parameters, connections, multiply-adds.
+    """Print every layer of a network: sizes, receptive field, parameters, connections, multiply-adds, memory.
+
+    Numbers are for one picture; "kept" are the bytes that stay for backward, without and with lean mode.
 
     Example: hillock summary alexnet --input 3x227x227 --classes 1000
     """
@@ -46,7 +54,7 @@ def summary(
         raise UsageError("the name of a network", got="none", instead="hillock summary resnet20")
     shape = None if size is None else _shape(size)
     model = _model(network, shape, activation, classes)
-    table = summarise(model, shape)
+    table = summarise(model, shape, memory=memory)
     if json:
         door.emit_json(table.to_dict())
     elif markdown:
@@ -93,6 +101,8 @@ def _timm(name: str) -> nn.Module:
         import timm
     except ImportError as error:
         raise UsageError("timm to be installed", got="none", instead="pip install 'hillock[timm]'") from error
+    except RuntimeError as error:  # a torchvision that belongs to another torch breaks timm's import
+        raise UsageError("a timm that can be imported", got=str(error)) from error
     if not timm.is_model(name):
         raise UnknownNameError("timm network", name, timm.list_models())
     model: nn.Module = timm.create_model(name, pretrained=False)
@@ -123,15 +133,19 @@ def _own(name: str) -> nn.Module:
 def _print(table: LayerTable) -> None:
     from rich.table import Table
 
+    console = door.console()
     header, *rows, total = table.cells()
+    wide = console.width >= 150
+    columns = [c for c in range(len(header)) if wide or header[c] in NARROW]
     shown = Table(title=f"{table.network}, input {'×'.join(map(str, table.input_size))}", title_justify="left")
-    for number, column in enumerate(header):
-        shown.add_column(column, justify="right" if number >= 7 else "left", no_wrap=number >= 7)
+    for column in columns:
+        number = column >= header.index("parameters")
+        shown.add_column(header[column], justify="right" if number else "left", overflow="fold")
     for row in rows:
-        shown.add_row(*row)
+        shown.add_row(*(row[column] for column in columns))
     shown.add_section()
-    shown.add_row(*total, style="bold")
-    door.console().print(shown)
+    shown.add_row(*(total[column] for column in columns), style="bold")
+    console.print(shown)
     typer.echo(
         f"{table.parameters:,} parameters; {table.multiply_adds:,} multiply-adds in convolutions and linear layers "
         f"({table.multiply_adds_of_everything:,} with activations, normalisation and pooling)"
