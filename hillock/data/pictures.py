@@ -43,6 +43,8 @@ def decode(source: bytes | str | Path, size: int, channels: int, *, full: bool =
         resized = _resize(picture, size) if full else square(picture, size)
     except BrokenPictureError:
         raise
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise BrokenPictureError(f"larger than {Image.MAX_IMAGE_PIXELS} pixels") from error
     except (OSError, SyntaxError, ValueError, EOFError, IndexError, MemoryError, TypeError) as error:
         # Pillow's decoders raise all of these for damaged files.
         raise BrokenPictureError(_reason(error)) from error
@@ -53,22 +55,19 @@ def decode(source: bytes | str | Path, size: int, channels: int, *, full: bool =
 def open_picture(source: bytes | str | Path, size: int, channels: int) -> Image.Image:
     """Open one picture upright in mode L or RGB, not much larger than needed for a short side of `size`."""
     opened: io.BytesIO | str | Path = io.BytesIO(source) if isinstance(source, bytes) else source
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
-        # Damaged metadata is no reason to refuse readable pixels.
-        warnings.filterwarnings("ignore", category=UserWarning)
-        try:
-            picture: Image.Image = Image.open(opened)
-            if isinstance(picture, ImageFile.ImageFile) and min(picture.size) > size:
-                # JPEG can be decoded at 1/2, 1/4 or 1/8 of its size for a fraction of the time. Twice the target keeps
-                # the antialiased resize in charge of the result.
-                picture.draft("L" if channels == 1 else "RGB", (2 * size, 2 * size))
-            picture.load()
-            if picture.getexif().get(0x0112, 1) != 1:  # the EXIF tag Orientation; 1 is upright
-                picture = ImageOps.exif_transpose(picture)
-            return _to_channels(picture, channels)
-        except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
-            raise BrokenPictureError(f"larger than {Image.MAX_IMAGE_PIXELS} pixels") from error
+    with Image.open(opened) as picture:
+        width, height = picture.size
+        # Pillow itself refuses only twice that many, and warns below.
+        if Image.MAX_IMAGE_PIXELS is not None and width * height > Image.MAX_IMAGE_PIXELS:
+            raise BrokenPictureError(f"larger than {Image.MAX_IMAGE_PIXELS} pixels")
+        if isinstance(picture, ImageFile.ImageFile) and min(picture.size) > size:
+            # JPEG can be decoded at 1/2, 1/4 or 1/8 of its size for a fraction of the time. Twice the target keeps the
+            # antialiased resize in charge of the result.
+            picture.draft("L" if channels == 1 else "RGB", (2 * size, 2 * size))
+        picture.load()
+        if picture.getexif().get(0x0112, 1) != 1:  # the EXIF tag Orientation; 1 is upright
+            return _to_channels(ImageOps.exif_transpose(picture), channels)
+        return _to_channels(picture, channels)
 
 
 def is_grey(source: bytes | str | Path) -> bool:

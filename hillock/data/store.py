@@ -146,8 +146,7 @@ def prepare(
     home = (cache or cache_folder()) / "prepared"
     try:
         home.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(home / f"{key}.lock")
-        lock.acquire()
+        held = FileLock(home / f"{key}.lock").acquire()
     except OSError as error:
         raise DataError(
             f"a cache folder that can be written ({home})",
@@ -155,7 +154,7 @@ def prepare(
             instead="setting HILLOCK_CACHE to a folder with space",
         ) from error
     notes: tuple[str, ...] = ()
-    with lock:
+    with held:
         folder = home / f"{listing.name}-{size}px-{key}"
         if folder.exists():
             try:

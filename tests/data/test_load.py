@@ -54,12 +54,6 @@ def test_facts_restore_the_preprocessing() -> None:
     assert torch.equal(restored.mean_picture, digits.mean_picture)  # type: ignore[arg-type]
 
 
-@pytest.fixture
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("HILLOCK_CACHE", str(tmp_path / "cache"))
-    return tmp_path / "cache"
-
-
 def test_parquet_in_the_hubs_layout(data_folder: Path, cache: Path) -> None:
     cifar = data.load(data_folder / "cifar10-jpeg", limit=200)
     assert (len(cifar.train), len(cifar.test)) == (200, 200)
