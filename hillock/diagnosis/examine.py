@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -12,8 +14,10 @@ from torch import nn
 
 from hillock.diagnosis.evidence import Evidence
 from hillock.diagnosis.finding import Diagnosis, Finding, Profile, ordered
+from hillock.diagnosis.mean_field import predict
 from hillock.diagnosis.probe import DEFAULT_SAMPLES, Batch, LossFunction, probe
 from hillock.diagnosis.rules import RULES, find
+from hillock.errors import UsageError
 
 if TYPE_CHECKING:
     from hillock.training import Run
@@ -21,6 +25,8 @@ if TYPE_CHECKING:
 __all__ = ["diagnose", "diagnose_run", "judge"]
 
 STAGES = ("initial", "training", "trained")
+# Rules about the weights as they were drawn: what they say of the first probe still holds after training.
+BIRTH_RULES = ("initialisation", "initial_loss", "equal_units")
 
 
 def diagnose(
@@ -61,6 +67,8 @@ def diagnose(
     >>> found.facts["sites"]
     1
     """
+    if stage not in STAGES:
+        raise UsageError("a stage: " + ", ".join(STAGES), got=repr(stage))
     evidence = probe(
         model,
         batches,
@@ -96,21 +104,46 @@ def judge(evidence: Evidence, *, limits: Mapping[str, Mapping[str, float]] | Non
     )
 
 
+def birth_findings(diagnosis: Diagnosis) -> tuple[Finding, ...]:
+    """Return what was wrong before the first step and stays a cause whatever the weights became since."""
+    return tuple(finding for finding in diagnosis.findings if finding.rule in BIRTH_RULES)
+
+
 def profiles(evidence: Evidence) -> tuple[Profile, ...]:
     """Return the curves over depth."""
     sites = list(evidence.sites)
     names = tuple(site.name for site in sites)
     norms = [math.nan if site.gradient_norm is None else site.gradient_norm for site in sites]
-    measured: Sequence[tuple[str, str, list[float]]] = (
-        ("input_rms", "root mean square of z", [site.z_rms for site in sites]),
-        ("output_rms", "root mean square of h", [site.h_rms for site in sites]),
-        ("gradient_norm", "norm of d(loss of a sample)/dh, root mean square over samples", norms),
-        ("mean_shift", "share of E[h²] that is the mean", [site.mean_shift for site in sites]),
-        ("cosine", "mean cosine between samples", [_number(site.cosine.mean) for site in sites]),
-        ("effective_rank", "of the units", [site.rank.effective(centred=False) for site in sites]),
-        ("effective_rank_centred", "of the units, centred", [site.rank.effective(centred=True) for site in sites]),
+    expected = predict(sites)
+    inputs = [site.z_rms for site in sites]
+    forward = [after / before if before > 0 else math.nan for before, after in itertools.pairwise(inputs)]
+    backward = [one / after if after > 0 else math.nan for one, after in itertools.pairwise(norms)]
+    expected_forward = [one / start if start > 0 else math.nan for start, one in itertools.pairwise(expected.z_rms)]
+    curves: Sequence[tuple[str, str, list[float], Sequence[float] | None]] = (
+        ("input_rms", "root mean square of z", inputs, expected.z_rms),
+        ("output_rms", "root mean square of h", [site.h_rms for site in sites], None),
+        ("forward_gain", "rms of z over that one site earlier", [math.nan, *forward], [math.nan, *expected_forward]),
+        ("gradient_norm", "norm of d(loss of a sample)/dh, root mean square over samples", norms, None),
+        (
+            "backward_gain",
+            "gradient norm one site earlier over that here",
+            [math.nan, *backward],
+            expected.gain_backward,
+        ),
+        ("mean_shift", "share of E[h²] that is the mean", [site.mean_shift for site in sites], expected.cosine),
+        ("cosine", "mean cosine between samples", [_number(site.cosine.mean) for site in sites], expected.cosine),
+        ("effective_rank", "of the units", [site.rank.effective(centred=False) for site in sites], None),
+        (
+            "effective_rank_centred",
+            "of the units, centred",
+            [site.rank.effective(centred=True) for site in sites],
+            None,
+        ),
     )
-    return tuple(Profile(name, unit, names, tuple(values)) for name, unit, values in measured)
+    return tuple(
+        Profile(name, unit, names, tuple(values), None if predicted is None else tuple(predicted))
+        for name, unit, values, predicted in curves
+    )
 
 
 def _number(value: float | None) -> float:
@@ -133,7 +166,10 @@ def diagnose_run(
     run = Run.open(Path(folder))
     model = run.load_model(weights=weights)
     evidence = probe(model, run_batches(run), None, stage="trained", samples=samples, history=run_history(run))
-    return judge(evidence, limits=limits)
+    diagnosis = judge(evidence, limits=limits)
+    first = next((line for line in evidence.history if line.get("stage") == "initial"), {})
+    born = [Finding.from_dict(fields) for fields in first.get("findings", ()) if fields["rule"] in BIRTH_RULES]
+    return dataclasses.replace(diagnosis, findings=ordered([*diagnosis.findings, *born]))
 
 
 def run_batches(run: Run) -> Iterable[Batch]:

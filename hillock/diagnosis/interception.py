@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -49,6 +50,10 @@ RECURRENT = frozenset(
 # Nonlinear operators that are not activations by themselves: alone in a place, they are listed as not looked into.
 NONLINEAR_PARTS = frozenset(
     ("exp", "expm1", "log", "log1p", "erf", "erfc", "sin", "cos", "atan", "sinh", "cosh", "maximum", "minimum", "where")
+)
+# Functions between two activations after which the next input's scale is not the weights' alone.
+SCALE_CHANGING = frozenset(
+    ("add", "iadd", "cat", "mul", "imul", "max_pool2d", "avg_pool2d", "adaptive_avg_pool2d", "mean", "dropout", "bmm")
 )
 # Fused operators with nonlinearities inside that nothing can look into.
 FUSED = frozenset({"mkldnn_rnn_layer", "_cudnn_rnn", "_thnn_fused_lstm_cell", "_thnn_fused_gru_cell", "miopen_rnn"})
@@ -92,9 +97,11 @@ class Interception:
         self.ran: set[str] = set()
         self.producer: str | None = None  # the first call that made a number that is not finite, out of finite ones
         self.batch_size = 0
+        self._elementwise: dict[str, bool] = {}
         self._unseen: dict[tuple[str, str, str], None] = {}  # (path, class, what), in order of appearance
         self._stack: list[_Frame] = []
         self._calls: dict[str, int] = {}
+        self._between: list[tuple[str, float, float]] = []
         self._axis = 1
         self._paused = False
         self._inside_site = False
@@ -105,6 +112,7 @@ class Interception:
         self.batch_size = batch_size
         self._calls.clear()
         self._stack.clear()
+        self._between.clear()
         self._axis = 1
         with contextlib.ExitStack() as stack:
             for path, module in self.model.named_modules():
@@ -151,12 +159,17 @@ class Interception:
                 if isinstance(module, nn.modules.batchnorm._BatchNorm) and tensor is not None:
                     self._see_norm(path, tensor)
                 candidate = None
-                if tensor is not None and _may_be_activation(module) and _is_elementwise(module.forward, tensor):
+                if tensor is not None and self._is_activation(path, module, tensor):
                     candidate = tensor.detach().clone()
                     self._inside_site = True
                 self._stack.append(_Frame(path, module, candidate))
 
         return hook
+
+    def _is_activation(self, path: str, module: nn.Module, z: Tensor) -> bool:
+        if path not in self._elementwise:
+            self._elementwise[path] = _may_be_activation(module) and _is_elementwise(module.forward, z)
+        return self._elementwise[path]
 
     def _leave(self, module: nn.Module, args: tuple[Any, ...], out: Any) -> None:
         if self._paused or not self._stack:
@@ -183,6 +196,7 @@ class Interception:
         plain = name.strip("_")
         if plain in UNIT_AXIS:
             self._axis = UNIT_AXIS[plain]
+        self._note_between(plain, args, kwargs)
         if plain in RECURRENT:  # the fused CPU kernel hides the gates; the plain one shows them as operators
             return _without_fused_cell(function, args, kwargs)
         if plain == "scaled_dot_product_attention" or plain == "multi_head_attention_forward":
@@ -212,6 +226,19 @@ class Interception:
         with self.pause():
             self._see_function(plain, response, before, out)
         return out
+
+    def _note_between(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Remember what changes the scale between two activations: weights, normalisation, sums, pooling."""
+        if name in ("linear", "conv1d", "conv2d", "conv3d") and not self._inside_site:
+            weight = args[1] if len(args) > 1 else kwargs.get("weight")
+            bias = args[2] if len(args) > 2 else kwargs.get("bias")
+            if isinstance(weight, Tensor):
+                with self.pause(), torch.no_grad():
+                    moment = float(weight.detach().double().square().flatten(1).sum(1).mean())
+                    shift = float(bias.detach().double().square().mean()) if isinstance(bias, Tensor) else 0.0
+                self._between.append(("weights", moment, shift))
+        elif name.endswith("norm") or name in SCALE_CHANGING:
+            self._between.append((name, 0.0, 0.0))
 
     def _see_function(self, name: str, response: Response, z: Tensor, out: Tensor) -> None:
         frame = self._stack[-1] if self._stack else None
@@ -287,7 +314,9 @@ class Interception:
             if character.linear:
                 return
             site = Site(name, label, len(self.sites), level, character, z.shape[axis])
+            site.between = tuple(self._between)
             self.sites[name] = site
+        self._between.clear()
         if z.shape[axis] != site.units:
             self._unseen_here(f"a further call of {label} with {z.shape[axis]} instead of {site.units} units")
             return
@@ -411,7 +440,9 @@ def _is_elementwise(response: Response, z: Tensor) -> bool:
         return False
     try:
         with torch.no_grad():
-            sample = z[: min(len(z), 4)].detach().contiguous()
+            # Values of its own making: those of a dead network would not move anything.
+            shape = (min(len(z), 4), *z.shape[1:])
+            sample = torch.linspace(-4, 4, math.prod(shape), device=z.device, dtype=z.dtype).reshape(shape)
             moved = sample.clone()
             moved.view(-1)[::2] += 1.0
             before, after = response(sample.clone()), response(moved.clone())

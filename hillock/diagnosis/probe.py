@@ -15,6 +15,7 @@ from hillock.diagnosis.input_statistics import InputStatistics, distinct
 from hillock.diagnosis.interception import Interception, NormInput
 from hillock.diagnosis.untouched import untouched, unwrapped
 from hillock.errors import ModelError, UsageError
+from hillock.layers.fused import unfused
 
 __all__ = ["Batch", "LossFunction", "probe"]
 
@@ -55,7 +56,7 @@ def probe(
     network = unwrapped(model)
     collector = _Collector(network, loss, classes)
     was_training = network.training
-    with untouched(network):
+    with unfused(network), untouched(network):
         if not was_training:
             network.train()
         for batch in taken(batches, samples):
@@ -64,7 +65,10 @@ def probe(
             raise UsageError("at least one batch to probe the network with", got="none")
         if collector.not_finite:
             collector.trace_non_finite()
-    with untouched(network):  # a block of its own: evaluation uses the running statistics as training left them
+    with (
+        unfused(network),
+        untouched(network),
+    ):  # a block of its own: evaluation uses the running statistics as training left them
         collector.evaluate()
     return collector.evidence(optimizer, stage, history, time.perf_counter() - started)
 

@@ -16,8 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from hillock.diagnosis.evidence import Evidence
-from hillock.diagnosis.examine import judge
-from hillock.diagnosis.finding import Diagnosis, json_value
+from hillock.diagnosis.examine import birth_findings, judge
+from hillock.diagnosis.finding import Diagnosis, Finding, json_value, ordered
 from hillock.diagnosis.probe import DEFAULT_SAMPLES, Batch, LossFunction, batch_size, probe, taken
 from hillock.diagnosis.untouched import unwrapped
 
@@ -69,6 +69,8 @@ class Recorder:
         self.losses: list[Tensor] = []
         self.before: dict[str, Tensor] | None = None
         self.updates: dict[str, float] = {}
+        self.at_birth: tuple[Finding, ...] = ()
+        self.evidence: Evidence | None = None  # of the latest probe
 
     @property
     def elapsed(self) -> float:
@@ -106,11 +108,15 @@ class Recorder:
         diagnosis = judge(evidence)
         facts = {**diagnosis.facts, "watching_share": round(self.share, 5), "watching_seconds": round(self.spent, 3)}
         facts["probes"] = len(self.lines)
-        return Diagnosis(diagnosis.findings, diagnosis.profiles, diagnosis.not_seen, facts)
+        findings = ordered([*diagnosis.findings, *self.at_birth])
+        return Diagnosis(findings, diagnosis.profiles, diagnosis.not_seen, facts)
 
     def _probe(self, step: int, stage: str, batches: Sequence[Batch]) -> Evidence:
         began = time.perf_counter()
         evidence = probe(self.model, batches, self.loss, optimizer=self.optimizer, stage=stage, history=self.lines)
+        if stage == "initial":
+            self.at_birth = birth_findings(judge(evidence))
+        self.evidence = evidence
         line = self._line(step, evidence)
         self.lines.append(line)
         self.losses.clear()
@@ -134,6 +140,7 @@ class Recorder:
                 "accuracy": evidence.accuracy,
                 "training_loss": _summary(losses),
                 "updates": self.updates,
+                "findings": [finding.to_dict() for finding in self.at_birth] if evidence.stage == "initial" else [],
                 "sites": [_site_line(site) for site in evidence.sites],
             }
         )

@@ -40,12 +40,18 @@ class Character:
     - `max_slope`: largest |φ'| on [-12, 12]. `rectifying`: φ is exactly 0 for every negative input.
     - `two_sided`: φ' falls below 5 % of its largest value at both ends (sigmoid, tanh), so that it can saturate.
     - `linear`: φ' is constant: not an activation at all.
+    - `grid` [K]: the points; `values`, `values_squared`, `slopes_squared` [K]: φ, φ² and φ'² there, averaged over units
+      (they differ where each channel has its own parameter).
     """
 
     max_slope: float
     rectifying: bool
     two_sided: bool
     linear: bool
+    grid: Tensor
+    values: Tensor
+    values_squared: Tensor
+    slopes_squared: Tensor
 
 
 def slope_of(response: Response, z: Tensor) -> Tensor:
@@ -84,7 +90,15 @@ def characterise(response: Response, z: Tensor, axis: int) -> Character:
         rectifying=bool((values[negative] == 0).all()) and bool((values[-1] > 0).all()),
         two_sided=largest > 0 and bool((ends < SATURATION_SHARE * largest).all()),
         linear=bool((slopes == slopes[:1]).all()) and largest > 0,
+        grid=points[:-2].double().cpu(),
+        values=_over_units(values[:-2]),
+        values_squared=_over_units(values[:-2].square()),
+        slopes_squared=_over_units(slopes[:-2].square()),
     )
+
+
+def _over_units(values: Tensor) -> Tensor:
+    return values.flatten(1).double().mean(1).cpu()
 
 
 class Site:
@@ -123,6 +137,9 @@ class Site:
         self.gradient_samples = 0
         self.gradient_not_finite = 0
         self.expects_gradient = False
+        # What ran between the previous site and this one: the second moment Σ w² per unit of each weighted layer, and
+        # the names of everything else that changes the scale.
+        self.between: tuple[tuple[str, float, float], ...] = ()
         self.rank = _RankSums(units)
         self.cosine = _CosineSums()
 

@@ -196,3 +196,11 @@ def test_channels_are_units_and_positions_are_pooled(digits: Any) -> None:
     network = nn.Sequential(nn.Conv2d(1, 6, 3), nn.GELU(), nn.Flatten(), nn.Linear(216, 10))
     (site,) = probe(network, digits).sites
     assert (site.units, site.rows, site.elements) == (6, 512, 512 * 36)
+
+
+def test_an_opaque_activation_is_seen_even_where_it_is_dead(digits: Any) -> None:
+    network = Written(Opaque())
+    with torch.no_grad():
+        network.first.bias.fill_(-1e4)
+    (site,) = probe(network, digits).sites
+    assert site.responding.sum() == 0

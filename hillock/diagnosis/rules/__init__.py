@@ -8,7 +8,29 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from hillock.diagnosis.rules import gradient_dead, gradient_scale, never_active, non_finite, saturated
+from hillock.diagnosis.rules import (
+    batch_norm,
+    constant_units,
+    dying,
+    equal_units,
+    gradient_dead,
+    gradient_scale,
+    identical_samples,
+    initial_loss,
+    initialisation,
+    inputs,
+    labels,
+    learning_rate,
+    mean_shift,
+    never_active,
+    non_finite,
+    not_trained,
+    plateau,
+    rank_collapse,
+    saturated,
+    update_ratio,
+    zig_zag,
+)
 from hillock.diagnosis.rules.rule import Rule
 from hillock.errors import UnknownNameError
 
@@ -16,11 +38,27 @@ __all__ = ["RULES", "Rule", "find", "rules"]
 
 RULES: tuple[Rule, ...] = (
     non_finite.RULE,
-    gradient_dead.RULE,
-    never_active.RULE,
-    saturated.RULE,
+    inputs.RULE,
+    labels.RULE,
+    not_trained.RULE,
+    initialisation.RULE,
+    initial_loss.RULE,
+    equal_units.RULE,
     gradient_scale.VANISHING,
     gradient_scale.EXPLODING,
+    saturated.RULE,
+    gradient_dead.RULE,
+    never_active.RULE,
+    dying.RULE,
+    constant_units.RULE,
+    batch_norm.RULE,
+    identical_samples.RULE,
+    rank_collapse.RULE,
+    plateau.RULE,
+    learning_rate.RULE,
+    update_ratio.RULE,
+    mean_shift.RULE,
+    zig_zag.RULE,
 )
 
 

@@ -1,0 +1,61 @@
+"""Update-to-weight ratio: how far one step moves each layer."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterable
+
+from hillock.diagnosis.evidence import Evidence
+from hillock.diagnosis.finding import Finding
+from hillock.diagnosis.rules.rule import Limits, Rule, percent, ratio
+
+__all__ = ["RULE"]
+
+
+def check(rule: Rule, evidence: Evidence, limits: Limits) -> Iterable[Finding]:
+    lines = [line["updates"] for line in evidence.history if line.get("kind") == "health" and line.get("updates")]
+    if not lines:
+        return
+    # Rates fall towards the end of most schedules: too large anywhere counts, too small only if it never was enough.
+    largest = {name: max(line.get(name, 0.0) for line in lines) for name in lines[0]}
+    middle = statistics.median(largest.values())
+    fast = {name: value for name, value in largest.items() if value > limits["high"]}
+    if middle > limits["high"]:
+        worst = max(fast, key=lambda name: fast[name])
+        yield rule.finding(
+            "failure" if middle > limits["very_high"] else "warning",
+            worst,
+            middle,
+            limits["high"],
+            f"One step moves a weight matrix by {percent(middle)} of its norm (median over {len(largest)} matrices, "
+            f"at its "
+            f"largest); {worst} by {percent(fast[worst])}. About 0.1 % is usual.",
+        )
+    elif middle < limits["low"]:
+        slowest = min(largest, key=lambda name: largest[name])
+        yield rule.finding(
+            "warning",
+            slowest,
+            middle,
+            limits["low"],
+            f"One step moves a weight matrix by no more than {ratio(middle)} of its norm (median over {len(largest)} "
+            f"matrices); {slowest} by {ratio(largest[slowest])}. At this pace nothing is learned in thousands of "
+            f"steps.",
+        )
+
+
+RULE = Rule(
+    id="update_ratio",
+    title="steps too large or too small for the weights",
+    definition=(
+        "|Δw| / |w| of the real update (momentum and all) of each matrix, at its largest over the probes; the value is "
+        "the median over matrices: a warning above {high}, a failure above {very_high}, a warning below {low}. Needs a "
+        "watched training."
+    ),
+    limits={"high": 0.1, "very_high": 0.5, "low": 2e-5},
+    unit="share of the weights' norm per step",
+    source="cs231n notes (about 1e-3); TheDeepChecker [1e-4, 1e-1]; limits calibrated on benchmarks/faults",
+    why="Too large a step forgets what was learned; too small a one learns nothing in the time there is.",
+    remedies=("rate/3", "rate*10", "clipping", "a longer warm-up"),
+    check=check,
+)
