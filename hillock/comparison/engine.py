@@ -14,6 +14,7 @@ from hillock.comparison import crew
 from hillock.comparison.design import Arm, Study
 from hillock.comparison.outcome import Outcome
 from hillock.errors import TrainingError, UsageError
+from hillock.training.checkpoint import CURRENT, PREVIOUS
 from hillock.training.recipe import Recipe
 
 __all__ = ["Progress", "Runner", "Task", "cores", "default_workers", "run_tasks", "tasks_of"]
@@ -117,6 +118,8 @@ def run_tasks(
     for task, outcome in make(todo, runner, min(workers, len(todo)), board, log):
         task.result_path.parent.mkdir(parents=True, exist_ok=True)
         outcome.write(task.result_path)
+        for name in (CURRENT, PREVIOUS):  # only an unfinished run needs them, and they are most of its bytes
+            (task.folder / name).unlink(missing_ok=True)
         done[id(task)] = outcome
         board.finished(task, outcome)
     return [done[id(task)] for task in tasks]

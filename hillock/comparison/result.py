@@ -119,6 +119,12 @@ class Comparison:
         return tuple(found[seed] for seed in self.study.seeds)
 
     @property
+    def test_pictures(self) -> int | None:
+        """How many test pictures the networks were judged on, where that was kept."""
+        kept = [outcome.correct for outcome in self.outcomes if outcome.correct is not None]
+        return len(unpack_bits(kept[0])) if kept else None
+
+    @property
     def smallest_p(self) -> float:
         """The smallest p-value that so many seeds can reach."""
         return statistics.smallest_p(len(self.study.seeds))

@@ -34,14 +34,15 @@ def curves_figure(comparison: Comparison, quantity: str) -> Figure:
     colours = series_colours(comparison)
     factor = 100.0 if wording.is_share(quantity) else 1.0
     data: list[Figure] = []
-    smallest = math.inf
+    smallest, largest = math.inf, 0.0
     for index, (name, curve) in enumerate(comparison.curves(quantity).items()):
         low, middle, high = _band(curve, factor)
         smallest = min([smallest, *(value for value in low if value is not None)])
+        largest = max([largest, *(value for value in high if value is not None)])
         epochs = list(curve.epochs)
         group = {"legendgroup": name, "hoverinfo": "skip", "mode": "lines", "line": {"width": 0}, "showlegend": False}
         data.append({"type": "scatter", "x": epochs, "y": low, **group})
-        fill = {"fill": "tonexty", "fillcolor": f"{colours[name]}/0.13"}
+        fill = {"fill": "tonexty", "fillcolor": f"{colours[name]}/0.1"}
         data.append({"type": "scatter", "x": epochs, "y": high, **group, **fill})
         line = {"color": colours[name], "width": 2.5, "dash": _DASHES[index // (_COLOURS + 1) % len(_DASHES)]}
         unit = " %" if factor == 100.0 else ""
@@ -51,15 +52,20 @@ def curves_figure(comparison: Comparison, quantity: str) -> Figure:
             | {"line": line, "marker": {"size": 4, "color": colours[name]}, "hovertemplate": hover}
         )
     title = wording.metric_name(quantity) + (" (%)" if factor == 100.0 else "")
-    layout = {"xaxis": {"title": {"text": "epoch"}, "tickformat": "d"}, "yaxis": _value_axis(title, smallest)}
+    layout = {"xaxis": {"title": {"text": "epoch"}, "tickformat": "d"}, "yaxis": _value_axis(title, smallest, largest)}
     return {"data": data, "layout": layout}
 
 
-def _value_axis(title: str, smallest: float) -> Figure:
+def _value_axis(title: str, smallest: float, largest: float) -> Figure:
     """Return a logarithmic axis, on which late differences can be seen; linear where a value is 0."""
-    if 0 < smallest < math.inf:
-        return {"title": {"text": f"{title}, log scale"}, "type": "log", "dtick": "D2"}
-    return {"title": {"text": title}, "rangemode": "tozero"}
+    if not 0 < smallest < math.inf:
+        return {"title": {"text": title}, "rangemode": "tozero"}
+    decades = range(math.floor(math.log10(smallest)), math.ceil(math.log10(largest)) + 1)
+    ticks = [digit * 10.0**decade for decade in decades for digit in (1, 2, 5)]
+    if len(decades) > 3:
+        ticks = [10.0**decade for decade in decades]
+    axis = {"title": {"text": f"{title}, log scale"}, "type": "log"}
+    return {**axis, "tickvals": ticks, "ticktext": [f"{tick:g}" for tick in ticks]}
 
 
 def _band(curve: Curve, factor: float) -> tuple[list[float | None], list[float | None], list[float | None]]:

@@ -51,7 +51,7 @@ def comparison_page(comparison: Comparison, path: Path | str) -> Path:
         others=others,
         seeds=len(study.seeds),
         rope=rope,
-        smallest_p=wording.p_value(comparison.smallest_p),
+        smallest_p=_smallest_p(comparison),
         interval_note=_interval_note(comparison),
         meanings=[(word, wording.MEANINGS[word].format(rope=rope)) for word in _VERDICTS],
         difference_height=110 + 52 * others,
@@ -119,6 +119,14 @@ def _warnings(comparison: Comparison) -> list[str]:
     return warnings
 
 
+def _smallest_p(comparison: Comparison) -> str:
+    """Return the rest of a sentence where the number of seeds limits p noticeably."""
+    if comparison.smallest_p < 0.01:
+        return ""
+    seeds = wording.counted(len(comparison.study.seeds), "seed")
+    return f"; with {seeds} it cannot be smaller than {wording.p_value(comparison.smallest_p)}"
+
+
 def _interval_note(comparison: Comparison) -> str:
     level = f"{comparison.study.level:.0%}"
     if len(comparison.study.arms) == 2:
@@ -177,10 +185,12 @@ def _notes(comparison: Comparison) -> list[str]:
     ]
     floors = [arm.sampling_error for arm in comparison.arms if arm.sampling_error is not None]
     if floors:
-        floor = wording.margin(round(max(floors), 5), study.metric)
+        floor = wording.margin(round(max(floors), 4), study.metric)
+        count = comparison.test_pictures
+        one = "" if not count else f" of {count:,} pictures, one of which is {100 / count:.2g} points"
         notes.append(
-            f"The verdicts are about this test set. Other pictures of the same kind would move a difference by up to "
-            f"{floor} (standard error), however many seeds were trained."
+            f"The verdicts are about this test set{one}. Other pictures of the same kind would move a difference by up "
+            f"to {floor} (standard error), however many seeds were trained."
         )
     if len(study.arms) > 2:
         tested = [
