@@ -133,7 +133,7 @@ CELU = Activation(
 
 def _clipped(x: Tensor, t: float | Tensor) -> Tensor:
     low = full(x, -t)
-    return torch.where(x < low, low, torch.where(x > t, full(x, t), x))
+    return torch.where(x <= low, low, torch.where(x >= t, full(x, t), x))
 
 
 def _soft_relu_value(x: Tensor, threshold: float | Tensor) -> Tensor:

@@ -119,7 +119,7 @@ GELU = Activation(
     traits=Traits(
         limits=(0.0, INFINITY),
         slope_limits=(0.0, 1.0),
-        bounds=(-0.16997120747990369, INFINITY),
+        bounds=(-0.16997120747990366, INFINITY),
         turning=(-0.7517915246935645,),
     ),
     value=_gelu_value,
@@ -163,7 +163,7 @@ GELU_TANH = Activation(
     traits=Traits(
         limits=(0.0, INFINITY),
         slope_limits=(0.0, 1.0),
-        bounds=(-0.17004085, INFINITY),
+        bounds=(-0.17004075057125405, INFINITY),
         turning=(-0.7524614220710163,),
     ),
     value=_gelu_tanh_value,
@@ -229,7 +229,7 @@ MISH = Activation(
     traits=Traits(
         limits=(0.0, INFINITY),
         slope_limits=(0.0, 1.0),
-        bounds=(-0.30884012922, INFINITY),
+        bounds=(-0.30884341301725041, INFINITY),
         turning=(-1.1924312145154952,),
     ),
     value=_mish_value,

@@ -169,15 +169,15 @@ PAU = Activation(
         "The safe form of the paper, with |...| around the sum, so the denominator is at least 1; degrees 5 and 4.",
         "Starts as a fit of leaky ReLU (0.01) on [-3, 3], table 6 of the paper; outside it is another line "
         "(slope 0.72).",
-        "The absolute value leaves a kink at 0 and one more where the sum changes sign (-0.275 at the start).",
+        "The absolute value leaves a kink at 0 and one more where the sum changes sign (-0.273 at the start).",
     ),
     parameters=tuple(Parameter(name, start, learned=True) for name, start in _PAU_START.items()),
-    kinks=(Kink(0.0, "right"), Kink(-0.2751713498, "left")),
+    kinks=(Kink(0.0, "right"), Kink(-0.2731381392612779, "left")),
     traits=Traits(
         limits=(-INFINITY, INFINITY),
         slope_limits=(_PAU_START["a5"] / _PAU_START["b4"], _PAU_START["a5"] / _PAU_START["b4"]),
         bounds=(-INFINITY, INFINITY),
-        turning=(),
+        turning=(-2.1715551256581866, -1.5729144812601457, -0.5762784322479253, -0.21518361168583072),
     ),
     value=_pau_value,
     slope=_pau_slope,
