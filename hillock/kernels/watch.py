@@ -29,7 +29,11 @@ class Watch(TorchFunctionMode):
         self, function: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
-        note = None if torch.compiler.is_compiling() else _NOTES.get(function)
+        if torch.compiler.is_compiling():
+            return function(*args, **kwargs)
+        if function is F.batch_norm:
+            return _batch_norm(*args, **kwargs)
+        note = _NOTES.get(function)
         result = function(*args, **kwargs)
         if note is not None and isinstance(result, Tensor) and result.requires_grad and _may_be_noted(result):
             note(function, result, *args, **kwargs)
@@ -53,19 +57,35 @@ def _note_activation(function: Any, result: Tensor, x: Tensor, *args: Any, **kwa
         remember(result, lambda x: function(x, *args, **kwargs), x)
 
 
-def _note_batch_norm(function: Any, result: Tensor, *args: Any, **kwargs: Any) -> None:
+def _note_batch_norm(
+    result: Tensor,
+    x: Tensor,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    mean: Tensor,
+    inverse_deviation: Tensor,
+) -> None:
     """A batch normalisation is an affine map per channel once its statistics are known, which autograd keeps anyway."""
-    given = _BATCH_NORM.bind(*args, **kwargs)
-    given.apply_defaults()
-    x, weight, bias = given.arguments["input"], given.arguments["weight"], given.arguments["bias"]
-    node = result.grad_fn
-    if not given.arguments["training"] or type(node).__name__ != "NativeBatchNormBackward0":
-        return
-    mean, inverse_deviation = node._saved_result1, node._saved_result2  # type: ignore[union-attr]
     scale = inverse_deviation if weight is None else inverse_deviation * weight.detach()
     inputs = [x, mean, scale] if bias is None else [x, mean, scale, bias]
     if _repeats("batch_norm", _normalise, inputs, result):
         remember(result, _normalise, *inputs)
+
+
+def _batch_norm(*args: Any, **kwargs: Any) -> Tensor:
+    """`F.batch_norm` by the operator in which it ends on the CPU, which hands out the statistics."""
+    given = _BATCH_NORM.bind(*args, **kwargs)
+    given.apply_defaults()
+    x, running_mean, running_var, weight, bias, training, momentum, epsilon = given.arguments.values()
+    if not training or not x.is_cpu or not torch.is_grad_enabled():
+        return F.batch_norm(*args, **kwargs)
+    F._verify_batch_size(x.size())
+    result, mean, inverse_deviation = torch.native_batch_norm(
+        x, weight, bias, running_mean, running_var, True, momentum, epsilon
+    )
+    if result.requires_grad and _may_be_noted(result):
+        _note_batch_norm(result, x, weight, bias, mean, inverse_deviation)
+    return result
 
 
 def _normalise(x: Tensor, mean: Tensor, scale: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -114,7 +134,6 @@ _BATCH_NORM = inspect.signature(F.batch_norm)
 
 _NOTES: dict[Any, Callable[..., None]] = {
     dispatch.apply: _note_apply,
-    F.batch_norm: _note_batch_norm,
     F.layer_norm: _note_repeatable,
     F.group_norm: _note_repeatable,
     F.rms_norm: _note_repeatable,
