@@ -102,7 +102,7 @@ def save_weights(materials: Materials, name: str) -> None:
     write_whole(materials.folder / name, safetensors.torch.save(weights, {"format": "pt"}))
 
 
-def forget_lines_after(folder: Path, step: int) -> None:
-    """Take back the record's and the health log's lines of steps that will be done again."""
-    for name in (run_folder.RECORD, run_folder.HEALTH):
-        run_folder.drop_lines_after(folder / name, step)
+def forget_lines_after(folder: Path, state: TrainingState) -> None:
+    """Take back the record's and the health log's lines of what will be done again."""
+    run_folder.drop_lines_after(folder / run_folder.RECORD, state.evaluated_step)
+    run_folder.drop_lines_after(folder / run_folder.HEALTH, state.step)

@@ -128,7 +128,7 @@ class _Session:
         if resume:
             self.state = keeping.restore(materials) or self.state
         if materials.world.is_first:
-            keeping.forget_lines_after(materials.folder, self.state.step)
+            keeping.forget_lines_after(materials.folder, self.state)
             self._write_certificates()
             log.info("%s", materials.plan)
         self._share()
@@ -147,7 +147,7 @@ class _Session:
             return
         while not done:
             try:
-                done = self.state.step >= self.materials.total_steps or self._epoch(request)
+                done = self._epoch(request)
             except _Diverged as problem:
                 self._roll_back(str(problem))
         self._checkpoint()
@@ -156,6 +156,22 @@ class _Session:
 
     def _epoch(self, request: Request) -> bool:
         """Train to the end of the epoch under way; return whether the run is over."""
+        materials, state = self.materials, self.state
+        if not self._evaluation_due():
+            self._steps(request)
+        ended = state.step >= materials.total_steps
+        stopped = self._evaluate(last=ended) if self._evaluation_due() else False
+        return ended or stopped
+
+    def _evaluation_due(self) -> bool:
+        """Whether the steps made call for an evaluation that has not been made."""
+        step, materials = self.state.step, self.materials
+        finished, rest = divmod(step, materials.steps_per_epoch)
+        is_whole = rest == 0 and finished % materials.recipe.evaluate_every == 0
+        return step > self.state.evaluated_step and (is_whole or step >= materials.total_steps)
+
+    def _steps(self, request: Request) -> None:
+        """Make the steps that are left of the epoch under way."""
         materials, state = self.materials, self.state
         epoch, start = divmod(state.step, materials.steps_per_epoch)
         materials.model.train()
@@ -173,10 +189,6 @@ class _Session:
             if state.step >= materials.total_steps:
                 break
             before = time.perf_counter()
-        ended = state.step >= materials.total_steps
-        if ended or (state.step // materials.steps_per_epoch) % materials.recipe.evaluate_every == 0:
-            return self._evaluate(last=ended) or ended
-        return ended
 
     # One step --------------------------------------------------------------------------------------------------------
 
@@ -305,7 +317,7 @@ class _Session:
             observer.after_evaluation(self.context, line)
         if materials.world.is_first:
             self.show(self._progress(line["train_loss"], line))
-        state.sums = Sums.empty(materials.device)
+        state.sums, state.evaluated_step = Sums.empty(materials.device), state.step
         patience = materials.recipe.early_stopping
         return patience is not None and state.evaluations_since_best >= patience
 
@@ -337,7 +349,7 @@ class _Session:
         self.state = restored if restored is not None else TrainingState(Sums.empty(materials.device))
         self.state.retries, self.state.rate_scale = retries + 1, scale
         if materials.world.is_first:
-            keeping.forget_lines_after(materials.folder, step)
+            keeping.forget_lines_after(materials.folder, self.state)
         self._share()
 
     def _write_certificates(self) -> None:

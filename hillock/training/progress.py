@@ -38,7 +38,7 @@ class Progress:
 
 @contextlib.contextmanager
 def shown(progress: Callable[[Progress], None] | None, *, quiet: bool) -> Iterator[Callable[[Progress], None]]:
-    """Give the function that is to be called with each Progress: the caller's own, a bar on a terminal, else the log."""
+    """Give the function to call with each Progress: the caller's own, a bar on a terminal, else one that logs."""
     if progress is not None:
         yield progress
         return

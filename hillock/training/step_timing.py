@@ -51,6 +51,15 @@ WAYS: dict[str, Way] = {
 }
 
 
+_TORCH: dict[str, Callable[[], nn.Module]] = {
+    "relu": nn.ReLU,
+    "gelu": nn.GELU,
+    "silu": nn.SiLU,
+    "mish": nn.Mish,
+    "elu": nn.ELU,
+}
+
+
 @dataclass(frozen=True)
 class Setting:
     """What is trained: a network on random pictures, whose values cost the same as real ones."""
@@ -181,7 +190,9 @@ def _timed(step: Callable[[], None]) -> float:
 
 def _step(way: Way, setting: Setting) -> Callable[[], None]:
     """Return a function that does one whole step: forward, loss, backward, update."""
-    model = network(setting.network, activation=setting.activation, num_classes=10, image_size=setting.image_size)
+    # Torch's ways get torch's own activation, so that they are what somebody without hillock would run.
+    activation = setting.activation if way.fused else _TORCH.get(setting.activation, setting.activation)
+    model = network(setting.network, activation=activation, num_classes=10, image_size=setting.image_size)
     layout = torch.channels_last if way.channels_last else torch.contiguous_format
     model = model.to(memory_format=layout)  # type: ignore[call-overload]
     if way.fused:

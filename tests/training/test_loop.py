@@ -193,6 +193,19 @@ def test_a_finished_run_is_not_trained_again(small: Recipe, digits: DataSet, tmp
     assert observer.steps == []
 
 
+@pytest.mark.parametrize("step", [7, 14])
+def test_an_interruption_between_a_step_and_its_evaluation_loses_no_line(
+    step: int, small: Recipe, digits: DataSet, tmp_path: Path, watching: Any
+) -> None:
+    whole = train(small, out=tmp_path / "whole", dataset=digits)
+    observer = watching(step, lambda context: os.kill(os.getpid(), signal.SIGINT))
+    with pytest.raises(KeyboardInterrupt):
+        train(small, out=tmp_path / "halves", dataset=digits, observers=[observer])
+    halves = train(small, out=tmp_path / "halves", dataset=digits, resume=True)
+    assert [line["test_loss"] for line in halves.record] == [line["test_loss"] for line in whole.record]
+    assert [line["step"] for line in halves.record] == [7, 14]
+
+
 # What goes wrong -----------------------------------------------------------------------------------------------------
 
 
