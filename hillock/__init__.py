@@ -27,9 +27,11 @@ _DEFINED_IN = {
     "catalogue": "hillock.activations.catalogue",
     "compare": "hillock.comparison",
     "diagnose": "hillock.diagnosis",
+    "functional": "hillock.functional",
     "gain": "hillock.activations.moments",
     "lean": "hillock.kernels",
     "network": "hillock.networks",
+    "replace_activations": "hillock.layers.replace",
     "summarise": "hillock.networks",
     "train": "hillock.training.loop",
     "watch": "hillock.diagnosis",
@@ -41,7 +43,8 @@ __all__ = sorted(_DEFINED_IN)
 def __getattr__(name: str) -> Any:
     if name not in _DEFINED_IN:
         raise AttributeError(f"module 'hillock' has no attribute {name!r}")
-    value = getattr(importlib.import_module(_DEFINED_IN[name]), name)
+    module = importlib.import_module(_DEFINED_IN[name])
+    value = module if _DEFINED_IN[name] == f"hillock.{name}" else getattr(module, name)
     globals()[name] = value
     return value
 

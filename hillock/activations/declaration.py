@@ -68,7 +68,7 @@ class Activation:
         if len(set(names)) != len(names):
             raise DeclarationError(f"parameters of {self.name} with different names", got=", ".join(names))
         if not isinstance(self.formula, str):
-            object.__setattr__(self, "formula", str(self.formula))
+            object.__setattr__(self, "formula", str(self.formula))  # type: ignore[unreachable]
         if self.trusted:
             assert from_formula not in (self.value, self.slope), f"{self.name} is trusted, so it is written by hand"
         else:

@@ -149,7 +149,8 @@ def _nodes(edges: numpy.ndarray) -> tuple[numpy.ndarray, numpy.ndarray]:
 
 
 def _density(z: numpy.ndarray) -> numpy.ndarray:
-    return numpy.exp(-z * z / 2) / math.sqrt(2 * math.pi)
+    density: numpy.ndarray = numpy.exp(-z * z / 2) / math.sqrt(2 * math.pi)
+    return density
 
 
 def _evaluate(
@@ -157,8 +158,7 @@ def _evaluate(
 ) -> numpy.ndarray:
     function = activation.slope if which == "slope" else activation.value
     result: Tensor = function(torch.from_numpy(numpy.ascontiguousarray(x)), **dict(items))
-    numbers: numpy.ndarray = result.numpy()
-    return numbers
+    return numpy.asarray(result)
 
 
 @lru_cache(maxsize=4096)

@@ -4,7 +4,6 @@
     drawn.py               random slopes from a counter, kept in the state dict (RReLU)
     recognise.py           which activation is this module? (ours, torch.nn's, timm's)
     replace.py, unseen.py  put other activations into any model; find the calls that cannot be replaced
-    functional.py          every pointwise function under its name: `hillock.functional.mish(x)`
     maxout.py, gate.py, crelu.py, softmax.py, dynamic_relu.py    aggregates: layers that mix several numbers into one
     initialisation.py, response_norm.py, shortcut.py, ...        what surrounds activations in a network
 

@@ -1,4 +1,4 @@
-"""The laws that every pointwise function of the catalogue keeps, as functions of a declaration; each says what it found.
+"""The laws that every pointwise function of the catalogue keeps, as functions of a declaration.
 
 `test_laws.py` holds them for the whole catalogue, `test_laws_bite.py` for planted faults, which they have to catch.
 """
@@ -6,7 +6,8 @@
 from __future__ import annotations
 
 import math
-from functools import lru_cache
+from functools import cache, lru_cache
+from itertools import pairwise
 from typing import Any
 
 import mpmath
@@ -88,7 +89,7 @@ class Exact:
         return self.known[order, x]
 
 
-@lru_cache(maxsize=None)
+@cache
 def _exact(formula: Any, constants: tuple[tuple[str, float], ...]) -> Exact:
     return Exact(formula, constants)
 
@@ -118,7 +119,7 @@ def _unit(activation: Activation, x: float, order: int, answer: Any, dtype: torc
 
 
 def agreement_law(activation: Activation, order: int, dtype: torch.dtype) -> float:
-    """Formula = value (order 0), symbolic derivative = slope (order 1), over the grid. Return the largest error in ulp."""
+    """Formula = value (order 0), symbolic derivative = slope (order 1). Return the largest error in ulp."""
     places = grid(activation, dtype)
     x = torch.tensor(places, dtype=dtype)
     constants = activation.constants()
@@ -143,8 +144,8 @@ def agreement_law(activation: Activation, order: int, dtype: torch.dtype) -> flo
             error /= ulp(answer, dtype)
         worst = max(worst, float(error))
         assert worst < budget, (
-            f"{'slope' if order else 'value'} of {activation} in {dtype} at {place!r}: {found!r} is {worst:.3g} ulp from "
-            f"{float(answer)!r}"
+            f"{'slope' if order else 'value'} of {activation} in {dtype} at {place!r}: {found!r}, "
+            f"{worst:.3g} ulp from {float(answer)!r}"
         )
     return worst
 
@@ -167,9 +168,8 @@ def special_values_law(activation: Activation) -> None:
         for order, declared in ((0, limit), (1, slope_limit)):
             far = exact(activation)(x_far, order)
             if math.isinf(declared):
-                assert abs(far) > 1e5 and (far > 0) == (declared > 0), (
-                    f"{activation} goes to {float(far)}, not {declared}"
-                )
+                assert abs(far) > 1e5, f"{activation} goes to {float(far)}, not {declared}"
+                assert (far > 0) == (declared > 0), f"{activation} goes to {float(far)}, not {declared}"
             elif not math.isnan(declared):
                 assert abs(far - declared) < 1e-12, f"{activation} goes to {float(far)}, not {declared}"
 
@@ -217,12 +217,12 @@ def traits_law(activation: Activation) -> None:
     if traits.turning is not None:
         edges = [-1e308, *traits.turning, 1e308]
         signs = []
-        for left, right in zip(edges[:-1], edges[1:], strict=True):
+        for left, right in pairwise(edges):
             inside = (x > left + 64 * math.ulp(left)) & (x < right - 64 * math.ulp(right))
             piece = torch.sign(slope[inside])
             signs.append({sign for sign in piece.tolist() if sign})
             assert len(signs[-1]) <= 1, f"{activation} turns between {left} and {right}"
-        for before, after in zip(signs[:-1], signs[1:], strict=True):
+        for before, after in pairwise(signs):
             assert before != after, f"{activation} does not turn where it is said to"
     mirrored = activation.value(-x, **constants)
     odd, even = bool((mirrored == -value).all()), bool((mirrored == value).all())

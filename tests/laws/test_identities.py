@@ -137,6 +137,6 @@ def test_the_study_notes_err() -> None:
     assert (value("gelu_sigmoid", dense) - gelu).abs().max().item() == pytest.approx(2.033e-2, rel=1e-3)
     assert (value("swish", dense, beta=1.773) - gelu).abs().max().item() == pytest.approx(1.393e-2, rel=1e-3)
     # (4) Sigmoid and tanh never reach their limits, and their slope at ±10 is not 0.
-    assert 0 < value("sigmoid", torch.tensor([-700.0], dtype=torch.float64)).item()
+    assert value("sigmoid", torch.tensor([-700.0], dtype=torch.float64)).item() > 0
     # (5) ELU's slope does vanish for very negative inputs.
     assert slope("elu", torch.tensor([-50.0], dtype=torch.float64)).item() < 1e-21

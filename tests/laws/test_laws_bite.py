@@ -16,7 +16,7 @@ from hillock.activations import Activation, Kink, find, moments
 
 
 def faulty(name: str, **changes: Any) -> Activation:
-    """Return a declaration with a fault, under a name of its own so that no kernel written for the right one answers."""
+    """Return a declaration with a fault, under a name of its own so that no kernel of the right one answers."""
     return dataclasses.replace(find(name), name=f"faulty_{name}", **changes)
 
 
