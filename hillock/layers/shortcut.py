@@ -33,7 +33,9 @@ class PaddedShortcut(nn.Module):
         self.in_channels, self.out_channels, self.stride = in_channels, out_channels, stride
 
     def forward(self, x: Tensor) -> Tensor:
-        if self.stride > 1:
+        if torch.compiler.is_compiling():  # Inductor fuses a slice with its neighbours
+            x = x[:, :, :: self.stride, :: self.stride]
+        elif self.stride > 1:
             # A pooling over single pixels, as the official code does it: the gradient of a strided slice would be a map
             # in the other memory layout (measured on [128, 16, 32, 32] bfloat16: backward 5.7 ms, this 1.3 ms).
             x = F.avg_pool2d(x, 1, self.stride)
