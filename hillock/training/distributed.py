@@ -49,6 +49,14 @@ class World:
         dist.broadcast_object_list(box, src=0)
         return box[0]
 
+    def gather(self, values: Tensor) -> list[Tensor]:
+        """Return everybody's `values`, by rank."""
+        if self.size == 1:
+            return [values]
+        all_values = [torch.empty_like(values) for _ in range(self.size)]
+        dist.all_gather(all_values, values)
+        return all_values
+
     def any(self, *flags: bool, device: torch.device) -> tuple[bool, ...]:
         """Return, for each flag, whether it is set in any process."""
         if self.size == 1:

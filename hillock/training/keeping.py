@@ -24,16 +24,21 @@ _FORMAT = 1
 
 
 def save(materials: Materials, state: TrainingState) -> None:
-    """Write the checkpoint of this moment."""
+    """Write the checkpoint of this moment. Every process calls this; the first one writes."""
+    world, sums = materials.world, state.sums
+    shares = world.gather(torch.stack([sums.loss, sums.wrong, torch.tensor(float(sums.count)).to(sums.loss)]))
+    if not world.is_first:
+        return
     content = {
         "format": _FORMAT,
         "model": materials.model.state_dict(),
         "optimizer": materials.optimizer.state_dict(),
         "average": None if materials.average is None else materials.average.average,
         "state": state.to_dict(),
+        "shares": shares,
         "fingerprint": materials.dataset.fingerprint,
         "batch_size": materials.batch_size,
-        "processes": materials.world.size,
+        "processes": world.size,
         "plan": materials.plan.choices(),
     }
     save_checkpoint(materials.folder, content)
@@ -53,10 +58,15 @@ def restore(materials: Materials) -> TrainingState | None:
     if materials.average is not None:
         materials.average.load(content["average"])
     state = TrainingState.from_dict(content["state"])
-    if not world.is_first:  # the sums of the first process stand for those of all
-        state.sums.loss.zero_()
-        state.sums.wrong.zero_()
-        state.sums.count = 0
+    # Each process takes back its own sums; where their number has changed, the first one takes those of all.
+    shares = torch.stack(content["shares"])
+    if len(shares) == world.size:
+        loss, wrong, count = shares[world.rank]
+    else:
+        loss, wrong, count = shares.sum(0) * float(world.is_first)
+    state.sums.loss.copy_(loss)
+    state.sums.wrong.copy_(wrong)
+    state.sums.count = int(count)
     return state
 
 
@@ -77,7 +87,8 @@ def _find(materials: Materials) -> dict[str, Any] | None:
     before["processes"], now["processes"] = str(content["processes"]), str(materials.world.size)
     for name in now:
         if before.get(name) != now[name]:
-            log.warning("%s was %s and is now %s: the run goes on, but not bit for bit", name, before[name], now[name])
+            was = before.get(name, "not known yet")
+            log.warning("%s was %s and is now %s: the run goes on, but not bit for bit", name, was, now[name])
     return content
 
 

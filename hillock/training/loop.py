@@ -160,8 +160,10 @@ class _Session:
         if not self._evaluation_due():
             self._steps(request)
         ended = state.step >= materials.total_steps
-        stopped = self._evaluate(last=ended) if self._evaluation_due() else False
-        return ended or stopped
+        if self._evaluation_due():
+            self._evaluate(last=ended)
+        patience = materials.recipe.early_stopping
+        return ended or (patience is not None and state.evaluations_since_best >= patience)
 
     def _evaluation_due(self) -> bool:
         """Whether the steps made call for an evaluation that has not been made."""
@@ -262,15 +264,17 @@ class _Session:
         looking = materials.device.type == "cpu" or step % LOOK_EVERY_ON_GPU == 0 or step == materials.total_steps
         value = float(loss) if looking else 0.0
         wanted = request.signal is not None
-        stop, bad = materials.world.any(wanted, not math.isfinite(value), device=materials.device)
+        late = time.monotonic() - self.last_checkpoint >= 60 * recipe.checkpoint_minutes
+        stop, bad, late = materials.world.any(wanted, not math.isfinite(value), late, device=materials.device)
         if bad:
             raise _Diverged(f"the training loss is no longer finite in step {step} (it is {value})")
         if looking and materials.world.is_first:
             self.show(self._progress(value))
         due = recipe.checkpoint_steps is not None and step % recipe.checkpoint_steps == 0
-        if stop or due or time.monotonic() - self.last_checkpoint >= 60 * recipe.checkpoint_minutes:
+        if stop or due or late:
             self._checkpoint()
         if stop:
+            log.warning("stopped after step %d; %s holds all of it, go on with --resume", step, materials.folder)
             request.leave()
 
     def _share(self) -> None:
@@ -292,8 +296,8 @@ class _Session:
 
     # Between epochs --------------------------------------------------------------------------------------------------
 
-    def _evaluate(self, *, last: bool) -> bool:
-        """Measure, write a line, advance what depends on it; return whether early stopping ends the run."""
+    def _evaluate(self, *, last: bool) -> None:
+        """Measure, write a line, and advance what depends on it."""
         materials, state = self.materials, self.state
         before = time.perf_counter()
         if last and materials.recipe.recompute_batch_norm:
@@ -318,16 +322,13 @@ class _Session:
         if materials.world.is_first:
             self.show(self._progress(line["train_loss"], line))
         state.sums, state.evaluated_step = Sums.empty(materials.device), state.step
-        patience = materials.recipe.early_stopping
-        return patience is not None and state.evaluations_since_best >= patience
 
     def _checkpoint(self) -> None:
         """Keep the state; never one that is already broken."""
         materials = self.materials
         if not all(bool(torch.isfinite(weight).all()) for weight in materials.model.parameters()):
             raise _Diverged(f"a weight is no longer finite after step {self.state.step}")
-        if materials.world.is_first:
-            keeping.save(materials, self.state)
+        keeping.save(materials, self.state)
         self.last_checkpoint = time.monotonic()
 
     def _roll_back(self, problem: str) -> None:

@@ -1,0 +1,137 @@
+"""Two processes with the same global batch are one training, and can be interrupted and go on."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import multiprocessing
+import os
+import signal
+import socket
+import subprocess
+import sys
+from multiprocessing.context import ForkServerContext
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from hillock.errors import UsageError
+from hillock.training import Recipe, Run, train
+
+RECIPE = Recipe(network="resnet8", network_options={"width": 4}, limit=240, batch_size=32, epochs=2, checkpoint_steps=3)
+
+
+@dataclasses.dataclass
+class Interrupt:
+    """An observer that sends its own process a SIGTERM."""
+
+    step: int
+
+    def begin(self, context: Any) -> None: ...
+
+    def after_step(self, context: Any) -> None:
+        if context.step == self.step:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    def after_evaluation(self, context: Any, line: Any) -> None: ...
+
+    def end(self, context: Any) -> None: ...
+
+
+def train_as(rank: int, port: int, recipe: Recipe, folder: str, interrupt_at: int) -> None:
+    torch.set_num_threads(1)
+    os.environ |= {"RANK": str(rank), "WORLD_SIZE": "2", "LOCAL_RANK": str(rank)}
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    observers = [Interrupt(interrupt_at)] if interrupt_at else []
+    train(recipe, out=folder, resume=True, quiet=True, observers=observers)
+
+
+@pytest.fixture(scope="module")
+def processes() -> ForkServerContext:
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["hillock.training.loop", "hillock.networks", "torch._dynamo", "sklearn.datasets"])
+    return context
+
+
+def train_together(
+    processes: ForkServerContext, recipe: Recipe, folder: Path, *, interrupt_at: int = 0, exit_code: int = 0
+) -> Run:
+    with contextlib.closing(socket.socket()) as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    both = [processes.Process(target=train_as, args=(rank, port, recipe, str(folder), interrupt_at)) for rank in (0, 1)]
+    for process in both:
+        process.start()
+    for process in both:
+        process.join(240)
+    assert [process.exitcode for process in both] == [exit_code, exit_code]
+    return Run.open(folder)
+
+
+def weights(run: Run) -> torch.Tensor:
+    return torch.cat([value.flatten().double() for value in run.load_model().state_dict().values()])
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return train(RECIPE, out=tmp_path_factory.mktemp("alone") / "run")
+
+
+@pytest.fixture(scope="module")
+def together(processes: ForkServerContext, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return train_together(processes, RECIPE, tmp_path_factory.mktemp("together") / "run")
+
+
+def test_two_processes_equal_one(alone: Run, together: Run) -> None:
+    # Sums over the batch are taken in another order; 14 steps magnify that by the training's own sensitivity.
+    assert torch.allclose(weights(alone), weights(together), rtol=1e-2, atol=2e-3)
+    for one, other in zip(alone.record, together.record, strict=True):
+        assert other["train_loss"] == pytest.approx(one["train_loss"], rel=1e-3)
+        assert other["test_loss"] == pytest.approx(one["test_loss"], rel=1e-2)
+
+
+def test_each_process_its_own_statistics_is_something_else(
+    processes: ForkServerContext, alone: Run, tmp_path: Path
+) -> None:
+    own = train_together(processes, RECIPE.replace(batch_norm="per_process"), tmp_path / "run")
+    assert not torch.allclose(weights(alone), weights(own), rtol=1e-2, atol=2e-3)
+
+
+def test_both_stop_together_and_go_on_bit_for_bit(processes: ForkServerContext, together: Run, tmp_path: Path) -> None:
+    train_together(processes, RECIPE, tmp_path / "run", interrupt_at=5, exit_code=128 + signal.SIGTERM)
+    assert not (tmp_path / "run" / "weights.safetensors").exists()
+    resumed = train_together(processes, RECIPE, tmp_path / "run")
+    assert torch.equal(weights(resumed), weights(together))
+    assert [line["train_loss"] for line in resumed.record] == [line["train_loss"] for line in together.record]
+
+
+def test_one_process_goes_on_where_two_stopped(
+    processes: ForkServerContext, alone: Run, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    train_together(processes, RECIPE, tmp_path / "run", interrupt_at=5, exit_code=128 + signal.SIGTERM)
+    resumed = train(RECIPE, out=tmp_path / "run", resume=True)
+    assert "processes was 2 and is now 1: the run goes on, but not bit for bit" in caplog.text
+    assert torch.allclose(weights(alone), weights(resumed), rtol=1e-2, atol=2e-3)
+
+
+def test_a_batch_that_cannot_be_shared_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="1 processes times 5 parts can share evenly, got 32"):
+        train(RECIPE.replace(accumulate=5), out=tmp_path / "run")
+
+
+def test_torchrun_and_the_command_line(tmp_path: Path) -> None:
+    words = ["train", "--data", "digits", "--network", "mlp", "--epochs", "1", "--set", "limit=240"]
+    words += ["--health", "0", "--quiet", "--out"]
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "hillock"]
+    done = subprocess.run(
+        [*launcher, *words, str(tmp_path / "run")],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        timeout=400,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("test error") == 1  # only the first process speaks
+    assert Run.open(tmp_path / "run").is_finished
