@@ -16,7 +16,7 @@ independent evidence. A training that fails is a result, not a gap.
 from __future__ import annotations
 
 from hillock.comparison.compare import compare
-from hillock.comparison.design import Arm, Metric, Study
+from hillock.comparison.design import Arm, Metric, Range, Study, Tuning
 from hillock.comparison.engine import Progress
 from hillock.comparison.outcome import Outcome
 from hillock.comparison.result import ArmResult, Comparison, Curve, Health
@@ -32,7 +32,9 @@ __all__ = [
     "Metric",
     "Outcome",
     "Progress",
+    "Range",
     "Study",
+    "Tuning",
     "Verdict",
     "compare",
 ]

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import filelock
 
 from hillock import provenance
-from hillock.comparison import engine
+from hillock.comparison import engine, tuning
 from hillock.comparison.design import Study
-from hillock.comparison.outcome import finite
+from hillock.comparison.outcome import Outcome, finite
 from hillock.comparison.result import Comparison
 from hillock.errors import CheckpointError
 from hillock.training.checkpoint import write_whole
@@ -20,8 +20,9 @@ from hillock.training.checkpoint import write_whole
 __all__ = ["compare"]
 
 # What a study's folder holds; `overwrite` deletes these and nothing else.
-_STUDY, _COMPARISON, _RUNS, _LOG, _REPORT = "study.toml", "comparison.json", "runs", "workers.log", "report.html"
-_OURS = {_STUDY, _COMPARISON, _RUNS, _LOG, _REPORT, ".lock"}
+_STUDY, _COMPARISON, _LOG, _REPORT = "study.toml", "comparison.json", "workers.log", "report.html"
+_FOLDERS = ("runs", "tuned", "tuning")
+_OURS = {_STUDY, _COMPARISON, _LOG, _REPORT, *_FOLDERS, ".lock"}
 
 
 def compare(
@@ -38,7 +39,8 @@ def compare(
 
     Args:
         study: the design. It is written to `study.toml` before anything is trained.
-        out: the study's folder (default `runs/compare-<data>-<network>`): `study.toml`, `runs/`, `comparison.json`.
+        out: the study's folder (default `runs/compare-<data>-<network>`): `study.toml`, `runs/` (one a run, with its
+            outcome beside it), `comparison.json`; with tuning also `tuning/` and `tuned/`, the runs that count then.
         resume: go on with the study in that folder. The design must be the same; it may have more seeds.
         overwrite: delete the study in that folder first.
         workers: how many runs are trained side by side (default: one a core; one on a GPU; 0: in this process).
@@ -63,11 +65,17 @@ def compare(
             looks = _prepare(study, out, resume=resume, overwrite=overwrite)
             tasks = engine.tasks_of(study, out)
             count = engine.default_workers(study.recipe, len(tasks)) if workers is None else workers
-            outcomes = engine.run_tasks(tasks, chosen, workers=count, progress=progress, log=out / _LOG)
+
+            def run(some: Sequence[engine.Task]) -> list[Outcome]:
+                return engine.run_tasks(some, chosen, workers=count, progress=progress, log=out / _LOG)
+
+            choices = tuning.tune(study, out, run) if study.tuning is not None else {}
+            outcomes = run([*tasks, *engine.tasks_of(study, out, choices)] if choices else tasks)
+            untuned, final = (outcomes[: len(tasks)], outcomes[len(tasks) :]) if choices else ([], outcomes)
             if not looks or looks[-1] != len(study.seeds):
                 looks = (*looks, len(study.seeds))
             facts = {**provenance.collect(), "workers": count}
-            comparison = Comparison(study, tuple(outcomes), facts, looks, out)
+            comparison = Comparison(study, tuple(final), facts, looks, out, choices, tuple(untuned))
             text = json.dumps(finite(comparison.to_dict()), indent=1, allow_nan=False, ensure_ascii=False)
             write_whole(out / _COMPARISON, text + "\n")
             return comparison
@@ -92,9 +100,7 @@ def default_folder(study: Study) -> Path:
 def _prepare(study: Study, out: Path, *, resume: bool, overwrite: bool) -> tuple[int, ...]:
     """Make the folder this study's, write down the design, and return the earlier looks at its result."""
     held = (out / _STUDY).exists()
-    foreign = [
-        path.name for path in out.iterdir() if path.name not in (_STUDY, _COMPARISON, _RUNS, _LOG, _REPORT, ".lock")
-    ]
+    foreign = [path.name for path in out.iterdir() if path.name not in _OURS]
     if foreign and not held:
         raise CheckpointError(
             f"an empty folder or a study's, at {out}", got=f"one that holds {foreign[0]}", instead="another --out"
@@ -102,7 +108,8 @@ def _prepare(study: Study, out: Path, *, resume: bool, overwrite: bool) -> tuple
     if held and overwrite:
         for name in (_STUDY, _COMPARISON, _LOG, _REPORT):
             (out / name).unlink(missing_ok=True)
-        shutil.rmtree(out / _RUNS, ignore_errors=True)
+        for name in _FOLDERS:
+            shutil.rmtree(out / name, ignore_errors=True)
     elif held and not resume:
         raise CheckpointError(
             "a folder without a study", got=f"{out}, which holds one", instead="--resume or --overwrite"

@@ -17,7 +17,7 @@ from hillock.errors import UnknownNameError, UsageError
 from hillock.training.recipe import Recipe, Settings
 from hillock.training.toml_text import toml_text
 
-__all__ = ["Arm", "Metric", "Study"]
+__all__ = ["Arm", "Metric", "Range", "Study", "Tuning"]
 
 Metric = Literal["test_error", "test_loss", "validation_error"]
 
@@ -74,6 +74,34 @@ class Arm(Settings):
         return re.sub(r"[^\w.=-]+", "-", self.name).strip("-")
 
 
+class Range(Settings):
+    """What tuning may choose from, evenly on a logarithmic scale."""
+
+    low: Annotated[float, Field(gt=0, allow_inf_nan=False)]
+    high: Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.low >= self.high:
+            raise UsageError("a range from low to high", got=f"{self.low:g} to {self.high:g}")
+        return self
+
+    def at(self, share: float) -> float:
+        """Return the value at a share (0 low, 1 high) of the range, to four digits."""
+        return float(f"{self.low * (self.high / self.low) ** share:.4g}")
+
+
+class Tuning(Settings):
+    """How much every arm may be tuned, the same for all. Each trial is a whole training."""
+
+    trials: Annotated[int, Field(ge=1)] = 8
+    """Settings tried for each arm; half as many again where a best one lies at the border of the range."""
+    seeds: Annotated[int, Field(ge=1)] = 1
+    """Seeds of each trial; none of them is used for the comparison itself."""
+    space: dict[str, Range] = Field(default_factory=dict)
+    """Recipe settings and their ranges (empty: `optimizer.learning_rate` from a tenth to ten times the recipe's)."""
+
+
 class Study(Settings):
     """What is compared, on what, how often, and what will count as a difference: fixed before the first training.
 
@@ -99,6 +127,8 @@ class Study(Settings):
     """Confidence that all intervals of the table hold together."""
     power: Annotated[float, Field(gt=0, lt=1)] = 0.8
     """Probability of a verdict that the number of missing seeds is computed for."""
+    tuning: Tuning | None = None
+    """Tune every arm first (None: all train with the recipe as it stands)."""
 
     @field_validator("arms", mode="before")
     @classmethod
@@ -142,7 +172,17 @@ class Study(Settings):
             raise UsageError("at least one seed, and each once", got=str(list(self.seeds)), instead="--seeds 6")
         for arm in self.arms:
             self.recipe_for(arm, self.seeds[0])  # a change that no recipe can take is refused now
+        for name, range_ in self.tuning_space.items():
+            self.recipe.replace(**{name: range_.low})
         return self
+
+    @property
+    def tuning_space(self) -> dict[str, Range]:
+        """What tuning chooses from; empty without tuning."""
+        if self.tuning is None:
+            return {}
+        rate = self.recipe.optimizer.learning_rate
+        return self.tuning.space or {"optimizer.learning_rate": Range(low=rate / 10, high=rate * 10)}
 
     def arm(self, name: str) -> Arm:
         """Return one arm by name."""
@@ -157,7 +197,8 @@ class Study(Settings):
 
     def to_dict(self) -> dict[str, Any]:
         """Return the design as plain values."""
-        return {**self.model_dump(mode="json", exclude={"recipe"}), "recipe": self.recipe.to_dict()}
+        fields = self.model_dump(mode="json", exclude={"recipe"}, exclude_none=True)
+        return {**fields, "recipe": self.recipe.to_dict()}
 
     def to_toml(self) -> str:
         """Return the design as TOML; `Study.load` of it gives an equal study."""

@@ -8,7 +8,7 @@ import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NoReturn, Protocol
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 from hillock.comparison import crew
 from hillock.comparison.design import Arm, Study
@@ -16,6 +16,9 @@ from hillock.comparison.outcome import Outcome
 from hillock.errors import TrainingError, UsageError
 from hillock.training.checkpoint import CURRENT, PREVIOUS
 from hillock.training.recipe import Recipe
+
+if TYPE_CHECKING:
+    from hillock.comparison.tuning import Choice
 
 __all__ = ["Progress", "Runner", "Task", "cores", "default_workers", "run_tasks", "tasks_of"]
 
@@ -79,16 +82,20 @@ def default_workers(recipe: Recipe, runs: int) -> int:
     return 1 if on_gpu else max(1, min(cores(), runs))
 
 
-def tasks_of(study: Study, out: Path) -> list[Task]:
+def tasks_of(study: Study, out: Path, choices: Mapping[str, Choice] | None = None) -> list[Task]:
     """Return all runs of a study, seed by seed, so that a study stopped early holds whole pairs.
 
-    The order of the arms turns with the seed: no arm is always trained first, when the machine is cold or busy.
+    The order of the arms turns with the seed: no arm is always trained first, when the machine is cold or busy. With
+    `choices` the runs are those with each arm's tuned settings.
     """
     tasks = []
+    place = out / ("runs" if choices is None else "tuned")
     for turn, seed in enumerate(study.seeds):
         for index in range(len(study.arms)):
             arm = study.arms[(index + turn) % len(study.arms)]
-            folder = out / "runs" / arm.folder / f"seed-{seed}"
+            if choices is not None:
+                arm = Arm(name=arm.name, changes={**arm.changes, **choices[arm.name].settings})
+            folder = place / arm.folder / f"seed-{seed}"
             tasks.append(Task(arm, seed, study.recipe_for(arm, seed), folder))
     return tasks
 

@@ -17,6 +17,7 @@ from hillock.comparison import statistics
 from hillock.comparison.design import Study
 from hillock.comparison.outcome import Outcome, unpack_bits
 from hillock.comparison.statistics import Interval, Verdict
+from hillock.comparison.tuning import Choice
 from hillock.errors import CheckpointError
 
 __all__ = ["SCHEMA", "ArmResult", "Comparison", "Curve", "Health"]
@@ -97,6 +98,15 @@ class Comparison:
     looks: tuple[int, ...] = ()
     """How many seeds there were each time the result was looked at. More than one entry: seeds were added later."""
     folder: Path | None = None
+    choices: Mapping[str, Choice] = dataclasses.field(default_factory=dict)
+    """What tuning chose for each arm; empty without tuning."""
+    untuned: tuple[Outcome, ...] = ()
+    """With tuning: the same seeds with the recipe as it stands, to show what tuning did."""
+
+    @property
+    def untuned_arms(self) -> tuple[ArmResult, ...]:
+        """With tuning: what the comparison would have said without it; else empty."""
+        return _judge(self.study, self.untuned) if self.untuned else ()
 
     @property
     def arms(self) -> tuple[ArmResult, ...]:
@@ -148,6 +158,8 @@ class Comparison:
             "looks": list(self.looks),
             "arms": [dataclasses.asdict(arm) for arm in self.arms],
             "outcomes": [outcome.to_dict() for outcome in self.outcomes],
+            "choices": {name: choice.to_dict() for name, choice in self.choices.items()},
+            "untuned": [outcome.to_dict() for outcome in self.untuned],
             "provenance": dict(self.provenance),
         }
 
@@ -159,7 +171,10 @@ class Comparison:
                 f"a comparison in the form {SCHEMA}", got=str(fields.get("schema")), instead="comparing again"
             )
         outcomes = tuple(Outcome.from_dict(outcome) for outcome in fields["outcomes"])
-        return cls(Study(**fields["study"]), outcomes, fields["provenance"], tuple(fields.get("looks", ())), folder)
+        choices = {name: Choice.from_dict(choice) for name, choice in fields.get("choices", {}).items()}
+        untuned = tuple(Outcome.from_dict(outcome) for outcome in fields.get("untuned", ()))
+        looks = tuple(fields.get("looks", ()))
+        return cls(Study(**fields["study"]), outcomes, fields["provenance"], looks, folder, choices, untuned)
 
     @classmethod
     def load(cls, folder: str | Path) -> Comparison:

@@ -16,7 +16,7 @@ from hillock.training.recipe import Recipe
 
 # As a module's text, because worker processes must be able to import it by name.
 FAKE = '''
-import os, signal, time
+import math, os, signal, time
 from hillock.comparison.outcome import pack_bits
 from hillock.randomness import numpy_generator
 
@@ -33,10 +33,15 @@ def train(recipe, folder, progress, /):
     curve = [{"epoch": e, "test_error": error + (recipe.epochs - e) * 0.1, "train_loss": 1.0 / e, "seconds": float(e)}
              for e in range(1, recipe.epochs + 1)]
     correct = numpy_generator(recipe.seed, "pictures", recipe.activation).random(200) > error
-    result = {"scores": {"test_error": float(error), "test_loss": 0.3}, "curve": curve, "seconds": 2.0 + own,
-              "chance": {"test_error": 0.9, "test_loss": 2.3}, "correct": pack_bits(correct), "parameters": 1234,
+    result = {"scores": {"test_error": float(error), "test_loss": 0.3}, "curve": curve, "seconds": 2.0 + own, "parameters": 1234,
+              "chance": {"test_error": 0.9, "test_loss": 2.3, "validation_error": 0.9}, "correct": pack_bits(correct),
               "health": {"healthy": recipe.activation != "tanh", "findings": [] if recipe.activation != "tanh" else
                          [{"rule": "saturated", "severity": "warning", "where": "act1", "explanation": "Too much."}]}}
+    # Every activation has its own best rate: relu's is ten times the recipe's.
+    rate, best = recipe.optimizer.learning_rate, {"relu": 1.0, "gelu": 0.1}.get(recipe.activation, 0.05)
+    result["scores"]["validation_error"] = 0.1 + abs(math.log10(rate / best))
+    if rate != 0.1:
+        result["scores"]["test_error"] -= 0.01
     if recipe.activation == "elu":
         result |= {"scores": {}, "failure": "the loss was not finite at step 3", "curve": curve[:1]}
     return result

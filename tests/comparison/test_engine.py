@@ -160,7 +160,7 @@ def is_running(pid: int) -> bool:
 
 
 def pids_in(folder: Path, count: int) -> list[int]:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 300  # seconds; a busy machine takes its time to import torch
     while time.monotonic() < deadline:
         found = [int(path.name.removeprefix("pid-")) for path in folder.rglob("pid-*")]
         if len(found) >= count:
@@ -170,7 +170,7 @@ def pids_in(folder: Path, count: int) -> list[int]:
 
 
 def assert_all_gone(pids: list[int]) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while any(map(is_running, pids)) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert not any(map(is_running, pids))
