@@ -38,19 +38,21 @@ HILLOCK_INLINE Pair look_up(Vector t) {
     return _mm512_permutex2var_ps(_mm512_load_ps(T::rows[k]), index, _mm512_load_ps(T::rows[k] + 16));
   };
   const Vector r = _mm512_sub_ps(t, row(0));
-  Vector sum = row(4 + T::terms);
+  constexpr int last = 3 + T::slope_remainder + T::terms;
+  Vector sum = row(last);
 #pragma GCC unroll 12
-  for (int k = 3 + T::terms; k >= 4; --k) sum = _mm512_fmadd_ps(sum, r, row(k));  // ... + r(B' + r(Q0 + ...))
-  const Vector bent = _mm512_fmadd_ps(sum, r, row(2));
-  return {row(1), _mm512_fmadd_ps(r, row(3), bent)};
+  for (int k = last - 1; k > 3; --k) sum = _mm512_fmadd_ps(sum, r, row(k));  // B' + r(Q0 + ...) or Q0 + ...
+  if constexpr (T::slope_remainder) {
+    return {row(1), _mm512_fmadd_ps(r, row(3), _mm512_fmadd_ps(sum, r, row(2)))};
+  } else {
+    return {row(1), _mm512_fmadd_ps(_mm512_fmadd_ps(sum, r, row(3)), r, row(2))};
+  }
 }
 
-// 1 - G in the lanes chosen, exactly; G in the others.
+// 1 - G in the lanes chosen (exact, because the high part is a multiple of 2^-24), G in the others.
 HILLOCK_INLINE Pair complement(Pair g, Lanes lanes) {
-  const Vector one = all(1.0f);
-  const Vector high = _mm512_sub_ps(one, g.high);
-  const Vector rest = _mm512_sub_ps(_mm512_sub_ps(one, high), g.high);
-  return {_mm512_mask_mov_ps(g.high, lanes, high), _mm512_mask_sub_ps(g.low, lanes, rest, g.low)};
+  return {_mm512_mask_sub_ps(g.high, lanes, all(1.0f), g.high),
+          _mm512_mask_sub_ps(g.low, lanes, _mm512_setzero_ps(), g.low)};
 }
 
 HILLOCK_INLINE Vector total(Pair p) { return _mm512_add_ps(p.high, p.low); }

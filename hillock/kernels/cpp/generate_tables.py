@@ -144,10 +144,11 @@ def cores() -> str:
 
 # A table describes a function G on 32 intervals. On interval i, with r = t - c (exact, because c has few bits):
 #     G = A + A' + r (B + B' + r (Q0 + Q1 r + ...))
-# A' and B' are the remainders of A and B beyond float32. Then the only rounding errors that count are the last one and,
-# scaled by |G - A|/|G|, that of G - A.
+# A and B are float32, A' and B' their remainders. Then the only rounding errors that count are the last one and, scaled
+# by |G - A|/|G|, that of G - A. B' is kept only where G has a root. Where 1 - G is formed too, A is a multiple of 2^-24,
+# so that 1 - A is exact (2^-23 where 1 - A is above 1).
 INTERVALS = 32
-FIT_BITS = 29.5
+FIT_BITS = 28.3
 RANGE_MARGIN = mpf(2) ** -18  # the interval index is rounded: neighbours overlap by this much, relative to the range
 
 
@@ -166,12 +167,20 @@ class Table:
     bend: float = 0.0
     root: float | None = None
     """Where G is 0 inside the range: the float32 nearest to it is the centre of the two intervals beside it."""
+    complement: bool = False
+    """Whether 1 - G is formed too."""
+    careful: bool = False
+    """Whether B' is kept; it is in any case where G has a root."""
     shift: float = 0.0
     """How far left of that edge the root lies, in intervals: where one side of the root is the more delicate."""
     one_from: float | None = None
     """From where on 1 - G(t) (or G itself, on a table of both signs) is 1 to the last bit."""
     pinned: tuple[float, ...] = ()
     """Where a centre must be (0 where the sign of a zero must survive)."""
+
+    @property
+    def keeps_slope_remainder(self) -> bool:
+        return self.careful or self.root is not None
 
 
 def single(value: mpf) -> float:
@@ -226,13 +235,13 @@ def _beside_root(table: Table, low: mpf, high: mpf) -> bool:
 
 
 def _centre(table: Table, low: mpf, high: mpf) -> float:
-    """Return the middle of [low, high] with few bits, the pinned centre in it, or the float32 nearest to the root."""
+    """Return the centre of the interval [low, high]: pinned, at a root, or near the middle and with few bits."""
     for pinned in table.pinned:
         if low <= pinned <= high:
             return pinned
     if _beside_root(table, low, high):
         return single(mpmath.findroot(table.function, mpf(table.root)))
-    return float(mpmath.nint((low + high) / 2 * 2**10) / 2**10)
+    return float(mpmath.nint((low + high) / 2 * 2**12) / 2**12)
 
 
 def _rounded_in_turn(coefficients: Sequence[mpf], low: mpf, high: mpf, weight: Function) -> list[float]:
@@ -256,7 +265,7 @@ def _rounded_in_turn(coefficients: Sequence[mpf], low: mpf, high: mpf, weight: F
 
 
 def _fit(table: Table, edges: Sequence[mpf], centres: Sequence[float], terms: int) -> tuple[list[list[float]], float]:
-    """Return the 32 columns (c, A, A', B, B', Q0...) and log2 of the largest relative error of the fit."""
+    """Return the 32 columns (c, A, A', B, B' where kept, Q0...) and log2 of the largest relative error of the fit."""
     columns, worst = [], mpf(0)
     margin = RANGE_MARGIN * (edges[-1] - edges[0])
     for i, centre in enumerate(centres):
@@ -265,36 +274,38 @@ def _fit(table: Table, edges: Sequence[mpf], centres: Sequence[float], terms: in
         if table.low == 0 and i == 0:
             low = -high  # fitted to both sides of 0, used on one
         value, slope = table.function(c), mpmath.diff(table.function, c)
-        high_part = 0.0 if _beside_root(table, edges[i], edges[i + 1]) else single(value)
+        grid = mpf(2) ** (24 if value >= 0 else 23)  # the spacing of float32 below and above 1
+        if _beside_root(table, edges[i], edges[i + 1]):
+            high_part = 0.0
+        else:
+            high_part = float(mpmath.nint(value * grid) / grid) if table.complement else single(value)
 
         def rest(r: mpf, c: mpf = c, value: mpf = value, slope: mpf = slope) -> mpf:
             if abs(r) < mpf(10) ** -12:
                 return mpmath.diff(table.function, c, 2) / 2
             return (table.function(c + r) - value - slope * r) / (r * r)
 
-        coefficients = _rounded_in_turn(
-            chebyshev_fit(rest, low, high, terms - 1),
-            low,
-            high,
-            lambda r, c=c: r * r / table.function(c + r) if abs(r) > mpf(10) ** -6 else mpf(0),
-        )
-        columns.append(
-            [
-                centre,
-                high_part,
-                single(value - mpf(high_part)),
-                single(slope),
-                single(slope - mpf(single(slope))),
-                *coefficients,
-            ]
-        )
+        def weight(r: mpf, c: mpf = c) -> mpf:
+            return r / table.function(c + r) if abs(r) > mpf(10) ** -6 else mpf(0)
+
+        exact = [slope, *chebyshev_fit(rest, low, high, terms - 1)]
+        if table.keeps_slope_remainder:
+            slope_low = single(slope - mpf(single(slope)))
+            others = _rounded_in_turn(exact[1:], low, high, lambda r: r * weight(r))
+            coefficients = [single(slope), slope_low, *others]
+            used = [mpf(single(slope)) + mpf(slope_low), *others]
+        else:
+            coefficients = used = _rounded_in_turn(exact, low, high, weight)
+        remainder = single(value - mpf(high_part))
+        columns.append([centre, high_part, remainder, *coefficients])
+        known = mpf(high_part) + mpf(remainder)
         for j in range(33):
             r = low + (high - low) * j / 32
-            exact = table.function(c + r)
-            near_root = abs(exact) < mpf(2) ** -20 and _beside_root(table, edges[i], edges[i + 1])
-            if exact != 0 and not near_root and abs(r) > mpf(10) ** -9:
-                fitted = r * r * mpmath.polyval(coefficients[::-1], r)
-                worst = max(worst, abs((fitted - r * r * rest(r)) / exact))
+            wanted = table.function(c + r)
+            near_root = abs(wanted) < mpf(2) ** -20 and _beside_root(table, edges[i], edges[i + 1])
+            if wanted != 0 and not near_root:
+                fitted = known + r * mpmath.polyval([mpf(x) for x in used[::-1]], r)
+                worst = max(worst, abs(fitted / wanted - 1))
     return columns, float(mpmath.log(worst, 2)) if worst else -200.0
 
 
@@ -323,12 +334,14 @@ def table_text(table: Table) -> str:
     text += f"struct {table.name} {{\n"
     text += f"  static constexpr float scale = {float(scale).hex()}f, magic = {magic.hex()}f;\n"
     text += f"  static constexpr float bend = {single(bend).hex()}f;\n"
-    text += f"  static constexpr float low = {single(low * (1 - mpf(2) ** -16)).hex()}f, high = {single(high * (1 - mpf(2) ** -16)).hex()}f;\n"
+    inside = 1 - mpf(2) ** -16
+    text += f"  static constexpr float low = {single(low * inside).hex()}f, high = {single(high * inside).hex()}f;\n"
     if table.one_from is not None:
         text += f"  static constexpr float one_from = {single(mpf(table.one_from)).hex()}f;\n"
-    text += f"  static constexpr int terms = {terms};\n"
-    text += f"  alignas(64) static constexpr float rows[{terms + 5}][32] = {{\n"
-    for row in range(terms + 5):
+    text += f"  static constexpr int terms = {terms};  // Q0 ...\n"
+    text += f"  static constexpr bool slope_remainder = {str(table.keeps_slope_remainder).lower()};  // B'\n"
+    text += f"  alignas(64) static constexpr float rows[{len(columns[0])}][32] = {{\n"
+    for row in range(len(columns[0])):
         values = [f"{column[row].hex()}f" for column in columns]
         text += "      {" + ",\n       ".join(", ".join(values[k : k + 4]) for k in range(0, 32, 4)) + "},\n"
     return text + "  };\n};\n\n"
@@ -358,26 +371,26 @@ GELU_SIGMOID = mpf("1.702")
 
 
 TABLES = (
-    Table("sigmoid_tail", lambda a: sigmoid(-a), 0.0, 8.0, pinned=(0.0,)),
+    Table("sigmoid_tail", lambda a: sigmoid(-a), 0.0, 8.0, complement=True, pinned=(0.0,)),
     Table("sigmoid_slope", lambda a: sigmoid(a) * sigmoid(-a), 0.0, 8.0, pinned=(0.0,)),
-    Table("silu_slope_tail", lambda a: silu_slope(-a), 0.0, 8.0, pinned=(0.0,), root=1.278),
+    Table("silu_slope_tail", lambda a: silu_slope(-a), 0.0, 8.0, complement=True, pinned=(0.0,), root=1.278),
     Table("tanh_over_x", over(mpmath.tanh, 1.0), 0.0, 9.25, pinned=(0.0,)),
     Table("tanh_slope", lambda a: mpmath.sech(a) ** 2, 0.0, 5.5, pinned=(0.0,)),
-    Table("gelu_tail", normal_tail, 0.0, 5.5, bend=0.6, one_from=5.5, pinned=(0.0,)),
-    Table("gelu_slope_tail", lambda a: gelu_slope(-a), 0.0, 5.0, bend=0.3, one_from=6.25, pinned=(0.0,), root=0.7518),
-    Table("gelu_tanh_tail", lambda a: gelu_tanh_gate(-a), 0.0, 5.25, bend=0.6, one_from=5.25, pinned=(0.0,)),
+    Table("gelu_tail", normal_tail, 0.0, 5.125, bend=0.55, careful=True, one_from=5.5, complement=True, pinned=(0.0,)),
+    Table("gelu_slope_tail", lambda a: gelu_slope(-a), 0.0, 5.0, bend=0.3, one_from=6.25, complement=True, pinned=(0.0,), root=0.7518),
+    Table("gelu_tanh_tail", lambda a: gelu_tanh_gate(-a), 0.0, 4.75, bend=0.6, careful=True, one_from=5.25, complement=True, pinned=(0.0,)),
     Table(
-        "gelu_tanh_slope_tail", lambda a: gelu_tanh_slope(-a), 0.0, 5.25, bend=0.3, one_from=5.75, pinned=(0.0,),
+        "gelu_tanh_slope_tail", lambda a: gelu_tanh_slope(-a), 0.0, 5.25, bend=0.3, one_from=5.75, complement=True, pinned=(0.0,),
         root=0.7524,
     ),
-    Table("gelu_sigmoid_tail", lambda a: sigmoid(-GELU_SIGMOID * a), 0.0, 5.0, pinned=(0.0,)),
+    Table("gelu_sigmoid_tail", lambda a: sigmoid(-GELU_SIGMOID * a), 0.0, 5.0, complement=True, pinned=(0.0,)),
     Table(
-        "gelu_sigmoid_slope_tail", lambda a: silu_slope(-GELU_SIGMOID * a), 0.0, 5.0, pinned=(0.0,),
+        "gelu_sigmoid_slope_tail", lambda a: silu_slope(-GELU_SIGMOID * a), 0.0, 5.0, complement=True, pinned=(0.0,),
         root=0.7511,
     ),
     Table("mish_gate", mish_gate, -7.25, 9.25, one_from=9.125, pinned=(0.0,)),
     Table("mish_slope", mish_slope, -6.5, 7.0, one_from=11.0, root=-1.1924, shift=0.35),
-    Table("softplus", lambda x: mpmath.log1p(mpmath.exp(x)), -8.0, 8.0),
+    Table("softplus", lambda x: mpmath.log1p(mpmath.exp(x)), -8.0, 8.0, careful=True),
     Table("elu_over_x", over(mpmath.expm1, 1.0), -17.5, 0.25, pinned=(0.0,)),
     Table("exponential_left", mpmath.exp, -8.0, 0.125, pinned=(0.0,)),
     Table("selu_over_x", over(lambda x: SELU_LEFT * mpmath.expm1(x), SELU_LEFT), -17.5, 0.25,
