@@ -1,7 +1,7 @@
 """The fault library: small networks on scanned digits, each with one planted fault, and healthy controls.
 
-A *case* is a kind of fault (or `healthy`), a network, an activation and a seed. `trained(case)` builds it, trains it for
-a few dozen steps under `hillock.watch` and returns the diagnosis. Every kind says which rules would name it.
+A *case* is a kind of fault (or `healthy`), a network, an activation and a seed. `trained(case)` builds it, trains it
+for a few dozen steps under `hillock.watch` and returns the diagnosis. Every kind says which rules would name it.
 """
 
 from __future__ import annotations

@@ -41,12 +41,14 @@ class Verb(NamedTuple):
 VERBS: tuple[Verb, ...] = (
     Verb("train", "hillock.cli.train:train", "Train a network on your pictures; resumable, checked, in one folder."),
     Verb("compare", "hillock.cli.compare:compare", "Compare activations on your data, with a verdict and a report."),
+    Verb("activations", "hillock.cli.activations:activations", "List the activations, or show the card of one."),
     Verb("summary", "hillock.cli.summary:summary", "Print the layers of a network: sizes, parameters, multiply-adds."),
     Verb("data", "hillock.cli.data:data", "Look at a data set: sizes, classes, broken pictures, augmentation."),
     Verb("predict", "hillock.cli.predict:predict", "Name what is in pictures, with a run's network."),
     Verb("evaluate", "hillock.cli.evaluate:evaluate", "Judge a run: confusion, each class, calibration, intervals."),
     Verb("export", "hillock.cli.export:export", "Write a run as safetensors, torch program, ONNX and model card."),
     Verb("diagnose", "hillock.cli.diagnose:diagnose", "Find what is wrong with a network or a run, and what to try."),
+    Verb("treat", "hillock.cli.treat:treat", "Test which remedy helps a sick run, in short paired trainings."),
 )
 
 _PROGRAM_HELP = """Activation functions and everything else that decides whether a deep image classifier trains.

@@ -14,6 +14,19 @@ from __future__ import annotations
 from hillock.diagnosis.examine import diagnose, diagnose_run
 from hillock.diagnosis.finding import Diagnosis, Finding, Profile
 from hillock.diagnosis.rules import Rule, rules
+from hillock.diagnosis.treat import Treatment, treat
 from hillock.diagnosis.watch import HealthObserver, watch
 
-__all__ = ["Diagnosis", "Finding", "HealthObserver", "Profile", "Rule", "diagnose", "diagnose_run", "rules", "watch"]
+__all__ = [
+    "Diagnosis",
+    "Finding",
+    "HealthObserver",
+    "Profile",
+    "Rule",
+    "Treatment",
+    "diagnose",
+    "diagnose_run",
+    "rules",
+    "treat",
+    "watch",
+]

@@ -83,12 +83,8 @@ def diagnose(
 
 def judge(evidence: Evidence, *, limits: Mapping[str, Mapping[str, float]] | None = None) -> Diagnosis:
     """Apply every rule to what a probe found."""
-    given = {find(identifier).id: numbers for identifier, numbers in (limits or {}).items()}
-    findings: list[Finding] = []
-    for rule in RULES:
-        findings.extend(rule.examine(evidence, given.get(rule.id)))
     return Diagnosis(
-        findings=ordered(findings),
+        findings=findings_of(evidence, limits=limits),
         profiles=profiles(evidence),
         not_seen=evidence.not_seen,
         facts={
@@ -104,9 +100,15 @@ def judge(evidence: Evidence, *, limits: Mapping[str, Mapping[str, float]] | Non
     )
 
 
-def birth_findings(diagnosis: Diagnosis) -> tuple[Finding, ...]:
+def findings_of(evidence: Evidence, *, limits: Mapping[str, Mapping[str, float]] | None = None) -> tuple[Finding, ...]:
+    """Return the findings of all rules, worst first."""
+    given = {find(identifier).id: numbers for identifier, numbers in (limits or {}).items()}
+    return ordered([finding for rule in RULES for finding in rule.examine(evidence, given.get(rule.id))])
+
+
+def birth_findings(findings: Iterable[Finding]) -> tuple[Finding, ...]:
     """Return what was wrong before the first step and stays a cause whatever the weights became since."""
-    return tuple(finding for finding in diagnosis.findings if finding.rule in BIRTH_RULES)
+    return tuple(finding for finding in findings if finding.rule in BIRTH_RULES)
 
 
 def profiles(evidence: Evidence) -> tuple[Profile, ...]:

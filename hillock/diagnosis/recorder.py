@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from hillock.diagnosis.evidence import Evidence
-from hillock.diagnosis.examine import birth_findings, judge
+from hillock.diagnosis.examine import birth_findings, findings_of, judge
 from hillock.diagnosis.finding import Diagnosis, Finding, json_value, ordered
 from hillock.diagnosis.probe import DEFAULT_SAMPLES, Batch, LossFunction, batch_size, probe, taken
 from hillock.diagnosis.untouched import unwrapped
@@ -115,7 +115,7 @@ class Recorder:
         began = time.perf_counter()
         evidence = probe(self.model, batches, self.loss, optimizer=self.optimizer, stage=stage, history=self.lines)
         if stage == "initial":
-            self.at_birth = birth_findings(judge(evidence))
+            self.at_birth = birth_findings(findings_of(evidence))
         self.evidence = evidence
         line = self._line(step, evidence)
         self.lines.append(line)
@@ -140,7 +140,7 @@ class Recorder:
                 "accuracy": evidence.accuracy,
                 "training_loss": _summary(losses),
                 "updates": self.updates,
-                "findings": [finding.to_dict() for finding in self.at_birth] if evidence.stage == "initial" else [],
+                "findings": [finding.to_dict() for finding in findings_of(evidence)],
                 "sites": [_site_line(site) for site in evidence.sites],
             }
         )

@@ -42,7 +42,7 @@ RULE = Rule(
         "For functions that flatten at both ends: a value is saturated if "
         f"|φ'(z)| < {SATURATION_SHARE:g} max|φ'| (|z| > 2.18 for tanh, > 4.36 for sigmoid); a unit if {{rate}} of its "
         "values over samples and positions are. The value is the share of saturated units at a site: a warning from "
-        "{warning}, a failure from {failure}. Where φ is exactly 0 for negative inputs (ReLU6) only the high side counts."
+        "{warning}, a failure from {failure}. Where φ is exactly 0 below 0 (ReLU6) only the high side counts."
     ),
     limits={"rate": 0.9, "warning": 0.1, "failure": 0.5},
     unit="share of units",

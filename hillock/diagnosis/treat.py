@@ -1,0 +1,251 @@
+"""Test the cure: short paired trainings with and without each remedy, and only what they show is claimed.
+
+First every proposed intervention is *screened* on a few seeds. The best are then *confirmed* on fresh seeds, paired
+with the untreated training (same seed: same draws where shapes allow, same order of pictures): the answer is the mean
+difference in error with its 95 % t interval. If no interval lies below 0, nothing helped, and that is said.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy
+import torch
+from torch import Tensor, nn
+
+from hillock.diagnosis.finding import Diagnosis, json_value
+from hillock.diagnosis.interventions import Intervention, Plan, proposed
+from hillock.diagnosis.phenomena import paired
+from hillock.errors import UsageError
+from hillock.randomness import generator
+
+if TYPE_CHECKING:
+    from hillock.data import DataSet
+    from hillock.training import Recipe
+
+__all__ = ["Effect", "Pictures", "Treatment", "recipe_builder", "short_run", "treat", "treat_plan"]
+
+SCREENING_SEEDS = 2
+CONFIRMED = 2  # the best of the screening go on to fresh seeds
+
+
+@dataclasses.dataclass(frozen=True)
+class Pictures:
+    """What short trainings learn from and are judged on: inputs [N, C, H, W], already normalised, and labels [N]."""
+
+    inputs: Tensor
+    labels: Tensor
+    judged_inputs: Tensor
+    judged_labels: Tensor
+
+
+@dataclasses.dataclass(frozen=True)
+class Effect:
+    """What one intervention did.
+
+    **Arguments**
+
+    - `difference`: mean over seeds of (error with - error without), a share; below 0 is better.
+    - `interval`: 95 % paired-t interval, None for an intervention that was only screened.
+    - `errors`: with the intervention, by seed. `helps`: the whole interval lies below 0.
+    """
+
+    name: str
+    what: str
+    difference: float
+    interval: tuple[float, float] | None
+    errors: tuple[float, ...]
+
+    @property
+    def helps(self) -> bool:
+        return self.interval is not None and self.interval[1] < 0
+
+
+@dataclasses.dataclass(frozen=True)
+class Treatment:
+    """What was tried and what came of it.
+
+    **Arguments**
+
+    - `untreated`: error by seed. `effects`: best first. `chosen`: the intervention that helps most, None if none does.
+    - `recipe`: the recipe that results, None if nothing helped or a recipe cannot say it.
+    """
+
+    untreated: tuple[float, ...]
+    effects: tuple[Effect, ...]
+    chosen: Effect | None
+    recipe: Recipe | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as JSON-ready values."""
+        fields: dict[str, Any] = {
+            "untreated": list(self.untreated),
+            "effects": [{**dataclasses.asdict(effect), "helps": effect.helps} for effect in self.effects],
+            "chosen": None if self.chosen is None else self.chosen.name,
+            "recipe": None if self.recipe is None else self.recipe.to_dict(),
+        }
+        found: dict[str, Any] = json_value(fields)
+        return found
+
+    @property
+    def text(self) -> str:
+        """The treatment as a person reads it."""
+        lines = [f"untreated: error {numpy.mean(self.untreated):.1%} (mean of {len(self.untreated)} short trainings)"]
+        for effect in self.effects:
+            shown = "only screened"
+            if effect.interval is not None:
+                shown = f"95 % interval {effect.interval[0]:+.1%} to {effect.interval[1]:+.1%}"
+                shown += ": helps" if effect.helps else ": not shown to help"
+            lines.append(f"  {effect.name:22} {effect.difference:+.1%} error, {shown} ({effect.what})")
+        if self.chosen is None:
+            lines.append("nothing that was tried is shown to help")
+        else:
+            lines.append(f"do this: {self.chosen.name}, {self.chosen.what}")
+        return "\n".join(lines)
+
+
+def treat(
+    recipe: Recipe,
+    diagnosis: Diagnosis,
+    *,
+    seeds: int = 5,
+    steps: int = 120,
+    progress: Callable[[str], None] | None = None,
+) -> Treatment:
+    """Try what the diagnosis of a recipe's training proposes.
+
+    **Arguments**
+
+    - `seeds`: paired trainings that confirm an intervention; `steps`: length of each. A fifth of the training pictures
+      is held back to judge by; the test pictures are never used.
+    - `progress`: called with a line before each intervention.
+
+    **Errors** `UsageError` if the diagnosis proposes nothing that can be tried, or with fewer than three seeds.
+    """
+    from hillock.training.materials import load_data
+
+    plan = Plan(
+        build=recipe_builder(recipe),
+        rate=recipe.optimizer.learning_rate,
+        activation=recipe.activation,
+        momentum=recipe.optimizer.momentum,
+        kind=recipe.optimizer.kind,
+        weight_decay=recipe.optimizer.weight_decay,
+        clip=recipe.clip_norm,
+        recipe=recipe,
+    )
+    return treat_plan(
+        plan, pictures(load_data(recipe)), proposed(diagnosis.findings), seeds=seeds, steps=steps, progress=progress
+    )
+
+
+def recipe_builder(recipe: Recipe) -> Callable[[int], nn.Module]:
+    """Return the function that draws the recipe's network from a seed."""
+    from hillock.training.materials import load_data
+    from hillock.training.run import build_network
+
+    facts = load_data(recipe).facts()
+    return lambda seed: build_network(recipe.replace(seed=seed), facts)
+
+
+def pictures(dataset: DataSet, most: int = 4096) -> Pictures:
+    """Return up to `most` training pictures, a fifth of them to judge by."""
+    from hillock import data
+
+    count = min(most, len(dataset.train))
+    batches = data.Batches(dataset.train, count, seed=0, dataset=dataset)
+    inputs, labels = next(iter(batches.epoch(0)))
+    cut = count - count // 5
+    return Pictures(inputs[:cut], labels[:cut], inputs[cut:], labels[cut:])
+
+
+def treat_plan(
+    plan: Plan,
+    shown: Pictures,
+    interventions: Sequence[Intervention],
+    *,
+    seeds: int = 5,
+    steps: int = 120,
+    batch_size: int = 64,
+    progress: Callable[[str], None] | None = None,
+) -> Treatment:
+    """Screen the interventions on a training plan, confirm the best on fresh seeds."""
+    if seeds < 3:
+        raise UsageError("at least 3 seeds, for an interval", got=str(seeds), instead="--seeds 5")
+    changed = [(intervention, intervention.apply(plan)) for intervention in interventions]
+    usable = [(intervention, new) for intervention, new in changed if new is not None]
+    if not usable:
+        raise UsageError("a finding with a remedy that can be tried", got="none", instead="hillock diagnose")
+
+    def errors(of: Plan, which: range) -> list[float]:
+        return [short_run(of, shown, seed, steps=steps, batch_size=batch_size) for seed in which]
+
+    screening, fresh = range(1000, 1000 + SCREENING_SEEDS), range(seeds)
+    screened = []
+    for intervention, new in usable:
+        if progress is not None:
+            progress(f"trying {intervention.name}: {intervention.what}")
+        screened.append((float(numpy.mean(errors(new, screening))), intervention, new))
+    before = float(numpy.mean(errors(plan, screening)))
+    screened.sort(key=lambda entry: entry[0])
+    untreated = errors(plan, fresh)
+    effects = []
+    for place, (error, intervention, new) in enumerate(screened):
+        if place >= CONFIRMED or error >= before:
+            effects.append(Effect(intervention.name, intervention.what, error - before, None, ()))
+            continue
+        with_it = errors(new, fresh)
+        difference, half = paired(with_it, untreated)
+        interval = (difference - half, difference + half)
+        effects.append(Effect(intervention.name, intervention.what, difference, interval, tuple(with_it)))
+    helping = sorted((effect for effect in effects if effect.helps), key=lambda effect: effect.difference)
+    chosen = helping[0] if helping else None
+    plans = {intervention.name: new for intervention, new in usable}
+    recipe = None if chosen is None else plans[chosen.name].recipe
+    ranked = sorted(effects, key=lambda effect: (effect.interval is None, effect.difference))
+    return Treatment(tuple(untreated), tuple(ranked), chosen, recipe)
+
+
+def short_run(plan: Plan, shown: Pictures, seed: int, *, steps: int, batch_size: int) -> float:
+    """Train for a few steps and return the error on the pictures held back; a training that breaks down errs fully."""
+    network = plan.build(seed)
+    weights = [weight for weight in network.parameters() if weight.requires_grad]
+    optimizer: torch.optim.Optimizer
+    if plan.kind == "adamw":
+        optimizer = torch.optim.AdamW(weights, lr=plan.rate, weight_decay=plan.weight_decay)
+    else:
+        optimizer = torch.optim.SGD(weights, lr=plan.rate, momentum=plan.momentum, weight_decay=plan.weight_decay)
+    order = torch.randperm(len(shown.inputs), generator=generator(seed, "treat", "order"))
+    warm_up = max(1, steps // 8)
+    network.train()
+    for step in range(steps):
+        for group in optimizer.param_groups:
+            group["lr"] = plan.rate * min(1.0, (step + 1) / warm_up)
+        chosen = order[(torch.arange(batch_size) + step * batch_size) % len(order)]
+        optimizer.zero_grad()
+        loss = nn.functional.cross_entropy(network(shown.inputs[chosen]), shown.labels[chosen])
+        if not math.isfinite(float(loss.detach())):
+            return 1.0
+        loss.backward()  # type: ignore[no-untyped-call]
+        if plan.clip is not None:
+            nn.utils.clip_grad_norm_(weights, plan.clip)
+        optimizer.step()
+    network.eval()
+    with torch.no_grad():
+        scores = network(shown.judged_inputs)
+    return float((scores.argmax(1) != shown.judged_labels).float().mean())
+
+
+def treat_run(folder: Path | str, **options: Any) -> tuple[Diagnosis, Treatment | None]:
+    """Diagnose a run and treat its recipe; the treatment is None if the run is healthy."""
+    from hillock.diagnosis.examine import diagnose_run
+    from hillock.training import Run
+
+    diagnosis = diagnose_run(folder)
+    if diagnosis.healthy:
+        return diagnosis, None
+    return diagnosis, treat(Run.open(folder).recipe, diagnosis, **options)

@@ -1,0 +1,80 @@
+"""A treatment claims only what a paired test shows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from hillock.diagnosis import Finding
+from hillock.diagnosis.interventions import Plan, find, normalised, proposed
+from hillock.diagnosis.treat import Pictures, short_run, treat_plan
+from hillock.errors import UnknownNameError, UsageError
+from hillock.networks import network
+
+
+@pytest.fixture(scope="module")
+def shown(digits: Any) -> Pictures:
+    inputs = torch.cat([batch[0] for batch in digits])
+    labels = torch.cat([batch[1] for batch in digits])
+    return Pictures(inputs[:384], labels[:384], inputs[384:], labels[384:])
+
+
+def builder(activation: str = "relu") -> Any:
+    return lambda seed: network("mlp3", activation=activation, input_channels=1, image_size=8, seed=seed, width=32)
+
+
+def test_a_rate_a_hundred_times_too_high_is_repaired_by_a_lower_one(shown: Pictures) -> None:
+    plan = Plan(builder(), rate=5.0)
+    tried = [find(name) for name in ("rate/3", "rate/100", "clipping")]
+    treatment = treat_plan(plan, shown, tried, seeds=4, steps=40)
+    assert treatment.chosen is not None
+    assert treatment.chosen.name == "rate/100"
+    assert treatment.chosen.interval is not None
+    assert treatment.chosen.interval[1] < 0
+    assert "do this: rate/100" in treatment.text
+
+
+def test_nothing_helps_a_training_that_has_nothing_wrong(shown: Pictures) -> None:
+    plan = Plan(builder(), rate=0.05)
+    treatment = treat_plan(plan, shown, [find("rate/100"), find("rate/10")], seeds=3, steps=40)
+    assert treatment.chosen is None
+    assert "nothing that was tried is shown to help" in treatment.text
+
+
+def test_labels_that_mean_nothing_cannot_be_treated(shown: Pictures) -> None:
+    order = torch.randperm(384, generator=torch.Generator().manual_seed(0))
+    shuffled = Pictures(shown.inputs, shown.labels[order], shown.judged_inputs, shown.judged_labels)
+    treatment = treat_plan(Plan(builder(), rate=0.05), shuffled, [find("rate/10"), find("gain")], seeds=3, steps=30)
+    assert treatment.chosen is None
+
+
+def test_short_runs_are_repeatable_and_paired(shown: Pictures) -> None:
+    plan = Plan(builder(), rate=0.05)
+    once = [short_run(plan, shown, seed, steps=20, batch_size=64) for seed in range(3)]
+    again = [short_run(plan, shown, seed, steps=20, batch_size=64) for seed in range(3)]
+    assert once == again
+    assert len(set(once)) > 1
+
+
+def test_findings_propose_their_remedies_in_all_strengths() -> None:
+    finding = Finding("x", "failure", "a", 1.0, None, 1.0, "", "", ("rate/3", "advice in words", "clipping"))
+    note = Finding("y", "note", "a", 1.0, None, 1.0, "", "", ("gain",))
+    assert [one.name for one in proposed([finding, note])] == ["rate/3", "rate/10", "rate/100", "clipping"]
+
+
+def test_normalisation_is_put_before_every_activation() -> None:
+    model = normalised(network("mlp5", activation="tanh", input_channels=1, image_size=8, width=16))
+    assert sum(isinstance(module, nn.BatchNorm1d) for module in model.modules()) == 4
+    model(torch.randn(8, 1, 8, 8))
+
+
+def test_wrong_requests_are_refused(shown: Pictures) -> None:
+    with pytest.raises(UnknownNameError, match="rate/3"):
+        find("rate/4")
+    with pytest.raises(UsageError, match="at least 3 seeds"):
+        treat_plan(Plan(builder(), rate=0.1), shown, [find("gain")], seeds=2)
+    with pytest.raises(UsageError, match="a remedy that can be tried"):
+        treat_plan(Plan(builder(), rate=0.1, clip=1.0), shown, [find("clipping")])
