@@ -23,7 +23,7 @@ from hillock.layers.response_norm import MapNorm, ResponseNorm
 from hillock.layers.undrawn import undrawn
 from hillock.networks.base import ActivationSites, Network
 
-__all__ = ["DESIGNS", "AlexNet", "CeilPadding", "Design", "Stage"]
+__all__ = ["DESIGNS", "AlexNet", "CeilPadding", "Design", "Stage", "side_after"]
 
 
 @dataclass(frozen=True)
@@ -182,8 +182,8 @@ class AlexNet(Network):
                 module = parts[part]()
                 if module is not None:
                     self.features.add_module(f"{part}{number}", module)
-            side = _side_after(side, stage.kernel, stage.stride, stage.padding, plan.ceil)
-            side = _side_after(side, window, 2, 0, plan.ceil) if "pool" in stage.after.split() else side
+            side = side_after(side, stage.kernel, stage.stride, stage.padding, plan.ceil)
+            side = side_after(side, window, 2, 0, plan.ceil) if "pool" in stage.after.split() else side
             channels = out
         if side < 1 or input_size[1] != input_size[2]:
             smallest = 36 if plan.ceil else 67
@@ -214,7 +214,7 @@ def _scaled(channels: int, width: float) -> int:
     return max(2, 2 * round(channels * width / 2))
 
 
-def _side_after(side: int, kernel: int, stride: int, padding: int, ceil: bool) -> int:
+def side_after(side: int, kernel: int, stride: int, padding: int, ceil: bool) -> int:
     """1 + (side + 2·padding - kernel) / stride, rounded up or down; 0 where the window does not fit once."""
     reach = side + 2 * padding - kernel
     if reach < (1 - stride if ceil else 0):

@@ -14,7 +14,7 @@ from hillock.layers.activation_layer import activation as activation_layer
 from hillock.layers.initialisation import initialise
 from hillock.randomness import derive_seed
 
-__all__ = ["ActivationChoice", "ActivationSites", "Network"]
+__all__ = ["ActivationChoice", "ActivationSites", "MaxoutSites", "Network"]
 
 ActivationChoice = str | Activation | Callable[[], nn.Module]
 
@@ -57,6 +57,20 @@ class ActivationSites:
         if isinstance(self.choice, str | Activation):
             return resolve(self.choice, self.parameters)[0].name
         return type(self.choice()).__name__
+
+
+class MaxoutSites(ActivationSites):
+    """For networks whose nonlinearity is maxout: they have no site for another activation."""
+
+    def __init__(self) -> None:
+        self.choice, self.parameters = "maxout", {}
+
+    def __call__(self, channels: int) -> nn.Module:
+        raise AssertionError("a maxout network makes its own layers")
+
+    @property
+    def name(self) -> str:
+        return "maxout"
 
 
 class Network(nn.Module):

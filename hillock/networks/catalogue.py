@@ -14,9 +14,10 @@ from typing import Any
 
 from hillock.errors import UnknownNameError, UsageError
 from hillock.networks.alexnet import AlexNet
-from hillock.networks.base import ActivationChoice, ActivationSites, Network
+from hillock.networks.base import ActivationChoice, ActivationSites, MaxoutSites, Network
 from hillock.networks.four_layer import FourLayerNet
 from hillock.networks.gated_conv import GatedConvNet
+from hillock.networks.maxout_net import MaxoutNet
 from hillock.networks.perceptron import Perceptron
 from hillock.networks.resnet import IMAGENET_UNITS, ResNet, cifar_layout, imagenet_layout
 from hillock.networks.self_normalising import SelfNormalisingNet
@@ -78,6 +79,10 @@ def _pictures(network_class: Callable[..., Network]) -> Callable[..., Network]:
     return lambda depth, **options: network_class(**options)
 
 
+def _maxout(convolutional: bool) -> Callable[..., Network]:
+    return lambda depth, **options: MaxoutNet(convolutional, **options)
+
+
 def _alexnet(design: str) -> Callable[..., Network]:
     return lambda depth, **options: AlexNet(design, **options)
 
@@ -96,6 +101,8 @@ FAMILIES: tuple[Family, ...] = (
     Family(
         "selu", _perceptron(SelfNormalisingNet), (SelfNormalisingNet,), (8, 16, 32), 28, bare=True, activation="selu"
     ),
+    Family("maxout", _maxout(False), (MaxoutNet,), (), 28, bare=True, activation="maxout"),
+    Family("maxout_conv", _maxout(True), (MaxoutNet,), bare=True, activation="maxout"),
     Family("gcnn8", _gated("8"), (GatedConvNet,), bare=True, activation="sigmoid"),
     Family("gcnn13", _gated("13"), (GatedConvNet,), bare=True, activation="sigmoid"),
     Family("gcnn14", _gated("14"), (GatedConvNet,), bare=True, activation="sigmoid"),
@@ -158,7 +165,7 @@ def network(
     """
     family, depth = _family(name)
     activation = family.activation if activation is None else activation
-    sites = ActivationSites(activation, activation_parameters, seed)
+    sites = _sites(name, family, activation, activation_parameters, seed)
     if num_classes < 1 or input_channels < 1 or (image_size is not None and image_size < 1):
         got = f"{num_classes} classes, {input_channels} channels, image size {image_size}"
         raise UsageError("at least one class, one channel and one pixel", got=got)
@@ -179,6 +186,16 @@ def network(
     }
     built.initialise(initialisation, sites=sites, seed=seed)
     return built
+
+
+def _sites(
+    name: str, family: Family, activation: ActivationChoice, parameters: Mapping[str, Any] | None, seed: int
+) -> ActivationSites:
+    if family.activation != "maxout":
+        return ActivationSites(activation, parameters, seed)
+    if activation != "maxout" or parameters:
+        raise UsageError(f"no activation but maxout for {name}", got=str(activation), instead='activation="maxout"')
+    return MaxoutSites()
 
 
 def _family(name: str) -> tuple[Family, int | None]:

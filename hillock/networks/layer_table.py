@@ -19,6 +19,7 @@ from torch.func import functional_call
 from hillock.errors import ModelError
 from hillock.layers.initialisation import fans
 from hillock.layers.local import LocallyConnected2d
+from hillock.layers.maxout import Maxout
 from hillock.layers.recognise import recognise
 from hillock.layers.response_norm import MapNorm, ResponseNorm
 from hillock.layers.shortcut import Addition, ScaledAddition
@@ -332,7 +333,7 @@ def _kind(module: nn.Module) -> str:
         return "pooling"
     if isinstance(module, tuple(JOINING)):
         return "joining"
-    return "activation" if recognise(module) is not None else "other"
+    return "activation" if isinstance(module, Maxout) or recognise(module) is not None else "other"
 
 
 def _work(module: nn.Module, kind: str, output: Tensor) -> tuple[int, int]:

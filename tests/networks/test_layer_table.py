@@ -60,7 +60,7 @@ def test_the_notes_table_is_reproduced_cell_by_cell() -> None:
         table = summarise(network("alexnet", num_classes=1000))
     rows = as_in_the_notes(table)
     assert rows[: len(NOTES)] == NOTES
-    # The notes print an equality in their formula of connections where a product is meant: F² · (K² · C/groups + 1) · O.
+    # The notes print an equality in their formula of connections; a product is meant: F² · (K² · C/groups + 1) · O.
     for row in table.rows:
         if row.kind == "convolution":
             assert row.kernel is not None

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+from hillock.errors import UsageError
 from hillock.layers.causal import CausalConv1d
 from hillock.layers.local import LocallyConnected2d
 from hillock.networks import network
@@ -102,6 +103,47 @@ def test_a_gated_layer_with_its_gate_tied_to_its_values_is_swish() -> None:
         x = drawn(2, weight.shape[1], 8)
         values = layer.conv(x)[:, :half]
         torch.testing.assert_close(layer(x), nn.functional.silu(values), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("name", "sizes"),
+    [
+        ("maxout", [(1200, 784), (1200, 240), (10, 240)]),
+        ("maxout_conv", [(192, 3, 8, 8), (384, 96, 8, 8), (384, 192, 5, 5), (2500, 4800), (10, 500)]),
+    ],
+)
+def test_maxout_nets_have_the_authors_layers(name: str, sizes: list[tuple[int, ...]]) -> None:
+    net = network(name, input_channels=1 if name == "maxout" else 3)
+    weights = [parameter for parameter in net.parameters() if parameter.dim() > 1]
+    assert [tuple(weight.shape) for weight in weights] == sizes
+    assert all(weight.std().item() == pytest.approx(0.005 / 3**0.5, rel=0.05) for weight in weights)
+    logits = net(drawn(2, *net.input_size))
+    logits.sum().backward()
+    assert all(parameter.grad is not None for parameter in net.parameters())
+
+
+def test_maxout_of_two_pieces_one_of_them_zero_is_relu() -> None:
+    maxout = network("maxout", input_channels=1, image_size=4, width=0.1, pieces=2).eval()
+    relu = network("mlp3", input_channels=1, image_size=4, width=24)
+    x = drawn(5, 1, 4, 4)
+    with torch.no_grad():
+        pairs = zip(
+            (maxout.classifier.linear1, maxout.classifier.linear2),
+            (relu.hidden.linear1, relu.hidden.linear2),
+            strict=True,
+        )
+        for two, one in pairs:
+            two.weight.zero_()
+            two.weight[::2] = one.weight
+            two.bias[::2] = one.bias
+        maxout.head.weight.copy_(relu.head.weight)
+        torch.testing.assert_close(maxout(x), relu(x))
+
+
+def test_maxout_nets_have_no_place_for_another_activation() -> None:
+    assert network("maxout", activation="maxout", image_size=4).activation == "maxout"
+    with pytest.raises(UsageError, match="maxout"):
+        network("maxout_conv", activation="relu")
 
 
 def test_embedding_is_drawn_from_its_own_generator() -> None:
