@@ -55,13 +55,17 @@ def norm_activation(
     activation: Activation | None = None,
     constants: Mapping[str, float] | None = None,
     residual: Tensor | None = None,
-) -> Tensor:
-    """Return φ(normalised x + residual), and move the running statistics as `torch.nn.BatchNorm2d` does.
+) -> tuple[Tensor, Tensor]:
+    """Return φ(normalised x + residual) twice, and move the running statistics as `torch.nn.BatchNorm2d` does.
 
     Args:
         x: [N, C, H, W], channels-last, float32 or bfloat16, on the CPU. norm: see `Normalisation`.
         activation: φ, or None for none. constants: its parameters, numbers only.
         residual: of the shape and layout of x, or None.
+
+    The two results are one map under two names. Whoever uses it in two places (a residual branch and its shortcut)
+    takes one name for each: their gradients then arrive apart and are added inside the backward pass, not in a pass of
+    its own.
 
     The caller asks `why_not` first. Statistics and gradients of γ and β are summed in float32 within blocks of 32 k
     elements and in double across them, in an order that does not depend on the number of threads.
@@ -69,8 +73,8 @@ def norm_activation(
     assert why_not(x, norm, activation, constants, residual) is None
     gamma = torch.ones(x.shape[1]) if norm.gamma is None else norm.gamma
     beta = torch.zeros(x.shape[1]) if norm.beta is None else norm.beta
-    y: Tensor = _NormActivation.apply(x, residual, gamma, beta, norm, activation, constants or {})  # type: ignore[no-untyped-call]
-    return y
+    both: tuple[Tensor, Tensor] = _NormActivation.apply(x, residual, gamma, beta, norm, activation, constants or {})  # type: ignore[no-untyped-call]
+    return both
 
 
 def why_not(
@@ -134,7 +138,8 @@ class _NormActivation(Function):
         norm: Normalisation,
         activation: Activation | None,
         constants: Mapping[str, float],
-    ) -> Tensor:
+    ) -> tuple[Tensor, Tensor]:
+        ctx.set_materialize_grads(False)
         if residual is not None:
             residual = residual.contiguous(memory_format=torch.channels_last)
         mean, variance = _statistics(x, norm)
@@ -151,31 +156,35 @@ class _NormActivation(Function):
             y = dispatch.apply(activation, y, constants)
         ctx.save_for_backward(x, residual, gamma, beta, mean, inverse_std, scale, shift)
         ctx.norm, ctx.activation, ctx.constants, ctx.kind = norm, activation, constants, kind
-        return y
+        return y, y.detach()
 
     @staticmethod
-    def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, dy: Tensor | None, more: Tensor | None) -> tuple[Tensor | None, ...]:
+        dy, more = (dy, more) if dy is not None else (more, None)
+        if dy is None:
+            return (None,) * 7
         x, residual, gamma, beta, mean, inverse_std, scale, shift = ctx.saved_tensors
         if torch.is_grad_enabled():  # somebody differentiates the gradient: by plain operations
+            dy = dy if more is None else dy + more
             return (*_differentiable_backward(ctx, dy, x, residual, gamma, beta), None, None, None)
-        dy = dy.contiguous(memory_format=torch.channels_last)
-        if dy.dtype != x.dtype:
-            dy = dy.to(x.dtype)
+        dy = dy.to(x.dtype).contiguous(memory_format=torch.channels_last)
+        more = None if more is None else more.to(x.dtype).contiguous(memory_format=torch.channels_last)
         kind = ctx.kind
         slopes = None if kind != _TABLE else _tables(ctx.activation, **ctx.constants)[1]
         added = residual
         if kind is None:
             pre_activation = torch.empty_like(x)
             _call("forward", x, x, residual, pre_activation, *_size(x), scale, shift, _IDENTITY, None)
+            dy = dy if more is None else dy + more
             dy = bind(ctx.activation, ctx.constants)[0].backward(dy, pre_activation)
-            kind, added = _IDENTITY, None  # the sum's gradient is already there
+            kind, added, more = _IDENTITY, None, None  # the sum's gradient is already there
         dx = torch.empty_like(x)
-        d_sum = None if added is None else torch.empty_like(x)
+        d_sum = None if added is None and more is None else torch.empty_like(x)
         d_gamma, d_beta = torch.empty_like(gamma), torch.empty_like(beta)
         by_batch = int(ctx.norm.training)
         _call(
-            "backward", x, dy, x, added, d_sum, dx, *_size(x), scale, shift, mean, inverse_std, by_batch, kind, slopes,
-            d_gamma, d_beta,
+            "backward", x, dy, more, x, added, d_sum, dx, *_size(x), scale, shift, mean, inverse_std, by_batch, kind,
+            slopes, d_gamma, d_beta,
         )  # fmt: skip
         d_residual = None if residual is None else (d_sum if d_sum is not None else dy)
         return dx, d_residual, d_gamma, d_beta, None, None, None
@@ -237,7 +246,7 @@ _INT, _LONG, _MEMORY = ctypes.c_int, ctypes.c_int64, ctypes.c_void_p
 _SIGNATURES = {
     "statistics": [_INT, _MEMORY, _LONG, _LONG, _MEMORY, _MEMORY],
     "forward": [_INT, *[_MEMORY] * 3, _LONG, _LONG, *[_MEMORY] * 2, _INT, _MEMORY],
-    "backward": [_INT, *[_MEMORY] * 5, _LONG, _LONG, *[_MEMORY] * 4, _INT, _INT, *[_MEMORY] * 3],
+    "backward": [_INT, *[_MEMORY] * 6, _LONG, _LONG, *[_MEMORY] * 4, _INT, _INT, *[_MEMORY] * 3],
 }
 
 

@@ -105,9 +105,10 @@ class FusedResidualUnit(ResidualUnit):
         known = not after or (len(after) == 1 and recognise(after[0]) is not None)
         if not (joins and known and end and isinstance(end[0], nn.BatchNorm2d)):
             return super().forward(x)
-        x = self.common(x)
+        second = _second_name(x)
+        x, second = (x, second) if not self.common else (self.common(x),) * 2
         assert self.shortcut is not None
-        shortcut = self.shortcut(x)
+        shortcut = self.shortcut(second)
         branch = FusedSequential(*list(self.branch)[:-1])(x)
         return _normalised(branch, end[0], after[0] if after else None, shortcut)
 
@@ -152,12 +153,23 @@ def _normalised(
         if norm.training and norm.num_batches_tracked is not None:
             norm.num_batches_tracked.add_(1)
         numbers = {name: float(value) for name, value in constants.items()}
-        return norm_activation(x, settings, declared, numbers, residual)
+        y, second = norm_activation(x, settings, declared, numbers, residual)
+        y.second_name = (second, y._version)  # type: ignore[attr-defined]
+        return y
     _say_once(reason)
-    y: Tensor = norm(x)
+    y = norm(x)
     if residual is not None:
         y = y + residual
     return y if activation is None else activation(y)
+
+
+def _second_name(x: Tensor) -> Tensor:
+    """Return the other name of a map that a fused operation made, so that its two gradients arrive apart; else x.
+
+    A map that somebody has changed in place since is no longer what the other name stands for.
+    """
+    second, version = getattr(x, "second_name", (x, None))
+    return second if version == x._version else x
 
 
 def _settings(norm: nn.BatchNorm2d) -> Normalisation:

@@ -209,7 +209,7 @@ def _step(way: Way, setting: Setting) -> Callable[[], None]:
     def step() -> None:
         with torch.autocast("cpu", torch.bfloat16, enabled=way.precision == "bfloat16"):
             loss = F.cross_entropy(forward(pictures), targets)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         optimizer.zero_grad()
 

@@ -59,7 +59,7 @@ def _fused(x, norm, residual, name, training=True):
     constants = {} if activation is None else activation.constants()
     settings = _as_normalisation(norm, training)
     assert why_not(x, settings, activation, constants, residual) is None
-    return norm_activation(x, settings, activation, constants, residual)
+    return norm_activation(x, settings, activation, constants, residual)[0]
 
 
 def _reference(x, norm, residual, name, training=True):  # float64 throughout
@@ -91,6 +91,32 @@ def test_it_equals_normalise_add_activate(shape, with_residual, name, dtype):
         error = (got[key].double() - value.double()).norm() / value.double().norm()
         bound = tolerance if key in ("y", "dx", "dresidual") else max(1e-5, tolerance / 4)
         assert error < bound, f"{key}: relative error {error:.2e}"
+
+
+@pytest.mark.parametrize(
+    ("name", "dtype"), [("relu", torch.bfloat16), ("gelu", torch.float32), ("none", torch.float32)]
+)
+@pytest.mark.parametrize("with_residual", [False, True], ids=["plain", "residual"])
+def test_gradients_that_arrive_apart_are_added(name, dtype, with_residual):
+    shape = (3, 24, 5, 7)
+    x, one, other = (_map(shape, dtype, purpose) for purpose in ("x", "one", "other"))
+    residual = _map(shape, dtype, "residual") if with_residual else None
+    activation = None if name == "none" else find(name)
+    constants = {} if activation is None else activation.constants()
+
+    def both(x, norm, residual, _):
+        y, twin = norm_activation(x, _as_normalisation(norm), activation, constants, residual)
+        assert y.data_ptr() == twin.data_ptr()
+        return y.double() * one.double() + twin.double() * other.double()
+
+    norm = _norm(24)
+    dy = torch.ones(shape, dtype=torch.float64)
+    got = _everything(x, residual, dy, copy.deepcopy(norm), name, both)
+    expected = _everything(x, residual, one.double() + other.double(), copy.deepcopy(norm), name, _reference)
+    tolerance = 1e-5 if dtype == torch.float32 else 2.0**-7
+    for key in ("dx", "dresidual", "dgamma", "dbeta"):
+        if expected[key] is not None:
+            assert (got[key].double() - expected[key].double()).norm() < tolerance * expected[key].double().norm(), key
 
 
 def test_a_large_mean_does_not_cancel_the_variance():

@@ -65,6 +65,18 @@ def test_names_states_and_statistics_stay():
     assert torch.allclose(model.eval()(x), fused.eval()(x), rtol=1e-3, atol=1e-4)
 
 
+@needs_native
+def test_a_map_changed_in_place_between_two_units_keeps_its_gradients():
+    model = network("resnet8", activation="relu", num_classes=10).to(memory_format=torch.channels_last)
+    fused = fuse(copy.deepcopy(model))
+    x = _pictures(4, 16)
+    found = []
+    for net in (model, fused):
+        net.stages[0].register_forward_hook(lambda module, inputs, output: output.mul_(0.5))
+        found.append(_gradients(net, x, bfloat16=False))
+    assert (found[0] - found[1]).norm() < 1e-4 * found[0].norm()
+
+
 def test_the_switch_goes_both_ways_and_survives_copies():
     model = network("resnet8", activation="relu", num_classes=10)
     plain = [type(module) for module in model.modules()]

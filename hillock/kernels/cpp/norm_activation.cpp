@@ -4,7 +4,8 @@
 // The map is a matrix of `rows` pixels by `channels`, dense, one row after another. With s = gamma / std and
 // t = beta - mean * s, both per channel, and r the residual (or nothing):
 //   forward    statistics: one pass over x;  y = phi(x * s + t + r): one pass over x and r, one write
-//   backward   d = dy * phi'(x * s + t + r), recomputed;  sums of d and of d * xhat: one pass (writes d when r needs it);
+//   backward   d = dy * phi'(x * s + t + r), recomputed;  sums of d and of d * xhat: one pass (writes d when r needs it,
+//              or when dy comes in two parts, which are added on the way);
 //              dx = s * (d - mean(d) - xhat * mean(d * xhat)): one pass, one write
 // Nothing but x and r is kept between the two.
 //
@@ -212,9 +213,9 @@ void forward(const T* x, const T* residual, T* y, const Layout& layout, const fl
   });
 }
 
-// d = dy * phi'(p); writes d when there is a residual (it is the residual's gradient); sums d and d * (x - mean).
-template <class T, class Phi, bool kResidual>
-void backward_sums(const T* dy, const T* x, const T* residual, T* d_out, const Layout& layout, const float* scale,
+// d = (dy + more) * phi'(p), more being nullptr for nothing; writes d where wanted (kWritten); sums d and d * (x - mean).
+template <class T, class Phi, bool kResidual, bool kWritten>
+void backward_sums(const T* dy, const T* more, const T* x, const T* residual, T* d_out, const Layout& layout, const float* scale,
                    const float* shift, const float* mean, Phi phi, double* sum_d, double* sum_dx) {
   std::vector<float> scales = layout.repeat(scale), shifts = layout.repeat(shift), means = layout.repeat(mean);
   Sums sums(layout);
@@ -233,8 +234,10 @@ void backward_sums(const T* dy, const T* x, const T* residual, T* d_out, const L
         if (kResidual) ask(residual + i, j);
         Floats v = load(x + i), p = v * s[j] + t[j];
         if (kResidual) p += load(residual + i);
-        Floats d = phi.slope_times(p, load(dy + i));
-        if (kResidual) store(d_out + i, d);
+        Floats g = load(dy + i);
+        if (kWritten && more) g += load(more + i);
+        Floats d = phi.slope_times(p, g);
+        if (kWritten) store(d_out + i, d);
         a[j] += d;
         b[j] += d * (v - m[j]);
       }
@@ -245,8 +248,10 @@ void backward_sums(const T* dy, const T* x, const T* residual, T* d_out, const L
     int64_t c = i - layout.tail();
     Floats v = load_some(x + i, n), p = v * load_some(&scales[c], n) + load_some(&shifts[c], n);
     if (kResidual) p += load_some(residual + i, n);
-    Floats d = phi.slope_times(p, load_some(dy + i, n));
-    if (kResidual) store_some(d_out + i, d, n);
+    Floats g = load_some(dy + i, n);
+    if (kWritten && more) g += load_some(more + i, n);
+    Floats d = phi.slope_times(p, g);
+    if (kWritten) store_some(d_out + i, d, n);
     for (int64_t k = 0; k < n; ++k) {
       int64_t channel = (i + k) % layout.channels;
       sums.first[channel] += d[k];
@@ -304,7 +309,7 @@ void run_forward(const T* x, const T* residual, T* y, int64_t rows, int64_t chan
 }
 
 template <class T>
-void run_backward(const T* dy, const T* x, const T* residual, T* d_out, T* dx, int64_t rows, int64_t channels,
+void run_backward(const T* dy, const T* more, const T* x, const T* residual, T* d_out, T* dx, int64_t rows, int64_t channels,
                   const float* scale, const float* shift, const float* mean, const float* inverse_std, bool batch_statistics,
                   int kind, const float* slopes, float* d_gamma, float* d_beta) {
   Layout layout(rows, channels);
@@ -312,8 +317,10 @@ void run_backward(const T* dy, const T* x, const T* residual, T* d_out, T* dx, i
   std::vector<float> factor(channels), offset(channels);
   with_activation(kind, nullptr, slopes, [&](auto phi) {
     using Phi = decltype(phi);
-    if (residual) backward_sums<T, Phi, true>(dy, x, residual, d_out, layout, scale, shift, mean, phi, sum_d.data(), sum_dx.data());
-    else backward_sums<T, Phi, false>(dy, x, residual, d_out, layout, scale, shift, mean, phi, sum_d.data(), sum_dx.data());
+    auto sums = residual ? backward_sums<T, Phi, true, true>
+                : d_out  ? backward_sums<T, Phi, false, true>
+                         : backward_sums<T, Phi, false, false>;
+    sums(dy, more, x, residual, d_out, layout, scale, shift, mean, phi, sum_d.data(), sum_dx.data());
     for (int64_t c = 0; c < channels; ++c) {
       d_beta[c] = (float)sum_d[c];
       d_gamma[c] = (float)(sum_dx[c] * inverse_std[c]);
@@ -322,7 +329,7 @@ void run_backward(const T* dy, const T* x, const T* residual, T* d_out, T* dx, i
       double w = batch_statistics ? -(double)scale[c] * sum_d[c] / rows - u * mean[c] : 0.0;
       factor[c] = (float)u, offset[c] = (float)w;
     }
-    if (residual) backward_apply<T, Phi, true>(d_out, x, dx, layout, scale, shift, factor.data(), offset.data(), phi);
+    if (d_out) backward_apply<T, Phi, true>(d_out, x, dx, layout, scale, shift, factor.data(), offset.data(), phi);
     else backward_apply<T, Phi, false>(dy, x, dx, layout, scale, shift, factor.data(), offset.data(), phi);
   });
 }
@@ -341,14 +348,14 @@ void hillock_norm_forward(int bf16, const void* x, const void* residual, void* y
   if (bf16) run_forward((const BFloat16*)x, (const BFloat16*)residual, (BFloat16*)y, rows, channels, scale, shift, kind, values);
   else run_forward((const float*)x, (const float*)residual, (float*)y, rows, channels, scale, shift, kind, values);
 }
-void hillock_norm_backward(int bf16, const void* dy, const void* x, const void* residual, void* d_out, void* dx, int64_t rows,
+void hillock_norm_backward(int bf16, const void* dy, const void* more, const void* x, const void* residual, void* d_out, void* dx, int64_t rows,
                  int64_t channels, const float* scale, const float* shift, const float* mean, const float* inverse_std,
                  int batch_statistics, int kind, const float* slopes, float* d_gamma, float* d_beta) {
   if (bf16)
-    run_backward((const BFloat16*)dy, (const BFloat16*)x, (const BFloat16*)residual, (BFloat16*)d_out, (BFloat16*)dx, rows,
+    run_backward((const BFloat16*)dy, (const BFloat16*)more, (const BFloat16*)x, (const BFloat16*)residual, (BFloat16*)d_out, (BFloat16*)dx, rows,
                  channels, scale, shift, mean, inverse_std, batch_statistics, kind, slopes, d_gamma, d_beta);
   else
-    run_backward((const float*)dy, (const float*)x, (const float*)residual, (float*)d_out, (float*)dx, rows, channels, scale,
+    run_backward((const float*)dy, (const float*)more, (const float*)x, (const float*)residual, (float*)d_out, (float*)dx, rows, channels, scale,
                  shift, mean, inverse_std, batch_statistics, kind, slopes, d_gamma, d_beta);
 }
 }
