@@ -34,6 +34,7 @@ __all__ = [
     "compile_library",
     "compile_oracle",
     "compiler",
+    "kernels_version",
     "library",
     "library_path",
     "native_is_wanted",
@@ -187,6 +188,15 @@ def compile_library() -> Path:
     except OSError as error:
         raise BuildError(f"the library could not be written: {error}") from error
     return target
+
+
+def kernels_version() -> str:
+    """Return a hash of what the activation kernels' results depend on: their sources and flags, not torch."""
+    digest = hashlib.sha256("\0".join(_kernel_flags()).encode())
+    for source in _sources():
+        if source.name not in {"door.cpp", "norm_activation.cpp"}:
+            digest.update(source.name.encode() + b"\0" + source.read_bytes())
+    return digest.hexdigest()[:16]
 
 
 def compile_oracle() -> Path:

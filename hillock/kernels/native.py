@@ -30,6 +30,7 @@ __all__ = [
     "forward",
     "forward_",
     "functions",
+    "has_tables",
     "operators",
     "parameters",
     "reason",
@@ -52,12 +53,16 @@ class _Library:
 
     def __init__(self) -> None:
         self.parameters: dict[str, tuple[str, ...]] = {}
+        self.tables: frozenset[str] = frozenset()
+        self.bits: frozenset[str] = frozenset()
         self.forwards: dict[tuple[str, str], Any] = {}
         self.backwards: dict[tuple[str, str], Any] = {}
         if not build.available():
             return
         for line in torch.ops.hillock.listing().splitlines():
             name, *rest = line.split()
+            self.tables |= {name} if "!tables" in rest else set()
+            self.bits |= {name} if "!bits" in rest else set()
             self.parameters[name] = tuple(word for word in rest if not word.startswith("!"))
             for precision, suffix in (("faithful", ""), ("exact", "_exact")):
                 self.forwards[name, precision] = _callable(f"{name}{suffix}")
@@ -101,6 +106,11 @@ def functions() -> tuple[str, ...]:
 def parameters(name: str) -> tuple[str, ...]:
     """Return the names of a function's constants, in the order in which the operators take them."""
     return _library().parameters[name]
+
+
+def has_tables(name: str) -> bool:
+    """Whether `faithful` has float32 tables for the function on this machine; else it is the float64 path."""
+    return name in _library().tables
 
 
 def operators(name: str, precision: Precision = "faithful") -> tuple[Any, Any]:

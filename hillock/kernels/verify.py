@@ -1,7 +1,7 @@
 """How accurate the kernels are: every input, compared with an independent oracle in higher precision.
 
-`check` judges one function, direction, precision and dtype over a set of inputs; `exhaustive` runs over all 2^32
-float32 inputs, a result at a time, and keeps what it has found in a file, so that an interrupted run goes on. The oracle
+`check` judges one function, direction and dtype over a set of inputs; `exhaustive` runs over all 2^32 float32 inputs,
+both precisions at once, and keeps what it has found in a file, so that an interrupted run goes on. The oracle
 (`cpp/oracle`) shares no code with the kernels: textbook formulas on the C library in double and long double.
 """
 
@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import ctypes
 import json
+import math
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
@@ -85,34 +87,51 @@ def _oracle() -> Any:
 
 def judged(name: str) -> bool:
     """Whether the oracle knows the function."""
-    return _oracle()(name.encode(), 0, None, 0, 1.0, None, None, 0, ctypes.byref(_Statistics())) == 0
+    return _oracle()(name.encode(), 0, None, 0, 1.0, None, None, 0, 0, None) == 0
 
 
 def check(
-    compute: Callable[[Tensor], Tensor],
+    computations: Sequence[Callable[[Tensor], Tensor]],
     name: str,
     constants: Mapping[str, float],
     direction: Direction,
     chunks: Iterable[Tensor],
+    *,
     gradient: float = 1.0,
-) -> Verdict:
-    """Judge `compute`, which maps inputs x to φ(x) or, for "backward", to gradient · φ'(x) in the dtype of x."""
-    found = _Statistics()
+    workers: int = 1,
+) -> list[Verdict]:
+    """Judge functions that map x to φ(x) or, for "backward", to gradient · φ'(x) in the dtype of x; a verdict each.
+
+    The chunks of inputs are shared out over `workers` threads; the oracle's value is computed once for all functions.
+    """
     numbers = [float(constants[key]) for key in native.parameters(name)]
     array = (ctypes.c_double * max(len(numbers), 1))(*numbers)
-    inputs = 0
-    for x in chunks:
-        y = compute(x).contiguous()
-        assert y.dtype == x.dtype
-        inputs += x.numel()
+
+    def one(x: Tensor) -> tuple[int, Any]:
+        found = (_Statistics * len(computations))()
+        results = [compute(x).contiguous() for compute in computations]
+        assert all(y.dtype == x.dtype and y.shape == x.shape for y in results)
+        addresses = (ctypes.c_void_p * len(results))(*(y.data_ptr() for y in results))
         unknown = _oracle()(
             name.encode(), int(direction == "backward"), array, _FORMATS[x.dtype], gradient,
-            x.data_ptr(), y.data_ptr(), x.numel(), ctypes.byref(found),
+            x.data_ptr(), addresses, len(results), x.numel(), found,
         )  # fmt: skip
         assert not unknown, f"the oracle has no {name}"
+        return x.numel(), found
+
+    with ThreadPoolExecutor(workers) as pool:
+        parts = list(pool.map(one, chunks))
+    inputs = sum(count for count, _ in parts)
+    return [_merged(inputs, [found[k] for _, found in parts]) for k in range(len(computations))]
+
+
+def _merged(inputs: int, parts: Sequence[_Statistics]) -> Verdict:
+    worst = max(parts, key=lambda part: part.worst)
+    first = next((part.special_at for part in parts if part.special), 0.0)
     return Verdict(
-        inputs, found.worst, found.worst_at, found.misrounded, found.above_one, found.special, found.special_at
-    )
+        inputs, worst.worst, worst.worst_at, sum(part.misrounded for part in parts),
+        sum(part.above_one for part in parts), sum(part.special for part in parts), first,
+    )  # fmt: skip
 
 
 def native_call(
@@ -125,11 +144,26 @@ def native_call(
     return lambda x: calls.backward(torch.full_like(x, gradient), x)
 
 
-def bit_patterns(stride: int = 1, start: int = 0, stop: int = 1 << 32) -> Iterable[Tensor]:
-    """Yield every `stride`-th float32 in the order of bit patterns, in chunks; an odd stride visits all exponents."""
-    for low in range(start, stop, _CHUNK * stride):
-        patterns = torch.arange(low, min(low + _CHUNK * stride, stop), stride, dtype=torch.int64)
-        yield patterns.to(torch.int32).view(torch.float32)
+class _Patterns(Sequence[Tensor]):
+    """Chunks of bit patterns, made when they are asked for: 2^32 inputs are not held at once."""
+
+    def __init__(self, stride: int, start: int, stop: int) -> None:
+        self.stride, self.start, self.stop = stride, start, stop
+
+    def __len__(self) -> int:
+        return math.ceil((self.stop - self.start) / (_CHUNK * self.stride))
+
+    def __getitem__(self, index: Any) -> Any:
+        if index >= len(self):
+            raise IndexError(index)
+        low = self.start + index * _CHUNK * self.stride
+        patterns = torch.arange(low, min(low + _CHUNK * self.stride, self.stop), self.stride, dtype=torch.int64)
+        return patterns.to(torch.int32).view(torch.float32)
+
+
+def bit_patterns(stride: int = 1, start: int = 0, stop: int = 1 << 32) -> Sequence[Tensor]:
+    """Return every `stride`-th float32 in the order of bit patterns, in chunks; an odd stride visits all exponents."""
+    return _Patterns(stride, start, stop)
 
 
 def every_half(dtype: torch.dtype) -> Tensor:
@@ -143,40 +177,42 @@ def exhaustive(
     *,
     stride: int = 1,
     seconds: float | None = None,
+    workers: int = 1,
     progress: Callable[[str], None] = print,
 ) -> dict[str, Any]:
-    """Verify every native function on all float32 inputs and keep the results in `path`, a JSON file.
+    """Verify every native function on all float32 inputs, in both precisions, and keep the results in `path` (JSON).
 
-    What the file already holds for the same kernels (by the hash of the library) and at least as many inputs is not
-    repeated. With `seconds` no new item is begun after that time. One item (a function, direction, precision) is 2^32
-    inputs and takes a minute or several.
+    What the file already holds for the same kernels (by the hash of their sources) and at least as many inputs is not
+    repeated. With `seconds` no new item is begun after that time. One item (a function and direction) is 2^32 inputs,
+    minutes of work for one thread.
     """
-    library = build.library().parent.name
+    version = build.kernels_version()
     kept: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {"items": {}}
     started = time.monotonic()
     for name in names or native.functions():
-        for precision in ("faithful", "exact"):
-            for direction in ("forward", "backward"):
-                key = f"{name} {direction} {precision}"
-                known = kept["items"].get(key)
-                if known and known["library"] == library and known["stride"] <= stride:
-                    continue
-                if seconds is not None and time.monotonic() - started > seconds:
-                    return kept
-                began = time.monotonic()
-                constants = DEFAULTS.get(name, {})
-                call = native_call(name, constants, direction, precision)  # type: ignore[arg-type]
-                verdict = check(call, name, constants, direction, bit_patterns(stride))  # type: ignore[arg-type]
+        for direction in ("forward", "backward"):
+            keys = {precision: f"{name} {direction} {precision}" for precision in ("faithful", "exact")}
+            known = [kept["items"].get(key) for key in keys.values()]
+            if all(item and item["kernels"] == version and item["stride"] <= stride for item in known):
+                continue
+            if seconds is not None and time.monotonic() - started > seconds:
+                return kept
+            began = time.monotonic()
+            constants = DEFAULTS.get(name, {})
+            calls = [native_call(name, constants, direction, precision) for precision in keys]  # type: ignore[arg-type]
+            verdicts = check(calls, name, constants, direction, bit_patterns(stride), workers=workers)  # type: ignore[arg-type]
+            for (precision, key), verdict in zip(keys.items(), verdicts, strict=True):
                 item = {
                     "function": name, "direction": direction, "precision": precision,
+                    "tables": precision == "faithful" and native.has_tables(name),
                     "constants": {key: str(value) for key, value in constants.items()},
                     **asdict(verdict), "correctly_rounded": verdict.correctly_rounded,
-                    "stride": stride, "seconds": round(time.monotonic() - began, 1), "library": library,
+                    "stride": stride, "seconds": round(time.monotonic() - began, 1), "kernels": version,
                     "provenance": provenance.collect(),
                 }  # fmt: skip
                 kept["items"][key] = item
-                _write(path, kept)
                 progress(describe(item))
+            _write(path, kept)
     return kept
 
 

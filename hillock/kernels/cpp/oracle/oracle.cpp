@@ -1,13 +1,11 @@
 // The independent judge: shares no code with the kernels. Its formulas are the textbook ones on the C library's
 // functions in double (below 1 ULP of double each), in long double where the terms of a derivative cancel. It compares
 // results with the true value in units in the last place (ULP) of the result's format.
-#include <algorithm>
 #include <bit>
 #include <cmath>
 #include <cstdint>
 #include <cstring>
 #include <limits>
-#include <string>
 
 namespace {
 
@@ -106,9 +104,11 @@ float half_to_float(uint16_t h) {
 }
 
 struct Format {
-  int digits, least, greatest;  // significand bits, least and greatest exponent
+  int digits, least;  // significand bits, least exponent
+  double top;         // what rounds to infinity: the largest finite number and half a unit
 };
-constexpr Format formats[] = {{24, -126, 127}, {8, -126, 127}, {11, -14, 15}, {53, -1022, 1023}};
+constexpr Format formats[] = {
+    {24, -126, 0x1.ffffffp127}, {8, -126, 0x1.ffp127}, {11, -14, 0x1.ffep15}, {53, -1022, infinity}};
 
 double read(const void* data, int64_t i, int format) {
   if (format == 0) return static_cast<const float*>(data)[i];
@@ -117,6 +117,9 @@ double read(const void* data, int64_t i, int format) {
   return format == 2 ? half_to_float(bits) : std::bit_cast<float>(uint32_t(bits) << 16);
 }
 
+// 2^exponent without a call.
+double power_of_two(int exponent) { return std::bit_cast<double>(uint64_t(exponent + 1023) << 52); }
+
 template <class T>
 void judge(double x, double y, T truth, const Format& format, Statistics& s) {
   const auto special = [&] { if (s.special++ == 0) s.special_at = x; };
@@ -124,47 +127,47 @@ void judge(double x, double y, T truth, const Format& format, Statistics& s) {
     if (std::isnan(truth) != std::isnan(y)) special();
     return;
   }
-  const T top = std::ldexp(T(2) - std::ldexp(T(1), -format.digits), format.greatest);  // rounds to infinity from here
-  if (std::isinf(y) || std::abs(truth) >= top) {
-    if (!(std::isinf(y) && std::abs(truth) >= top && (y > 0) == (truth > 0))) special();
+  const T size = std::abs(truth);
+  if (std::isinf(y) || size >= T(format.top)) {
+    if (!(std::isinf(y) && size >= T(format.top) && (y > 0) == (truth > 0))) special();
     return;
   }
   if ((y > 0 && truth < 0) || (y < 0 && truth > 0)) special();
   // A result of ±0 is held to the sign of x only at x = ±0, where it is exact; elsewhere the sign of an underflow is free.
   if (x == 0 && truth == 0 && y == 0 && std::signbit(truth) != std::signbit(y)) special();
-  const T size = std::abs(truth);
-  const int exponent = std::max(size > 0 ? int(std::ilogb(size)) : format.least, format.least);
-  const T ulp = std::ldexp(T(1), exponent - format.digits + 1);
-  const T error = std::abs(T(y) - truth) / ulp;
-  if (error > s.worst) { s.worst = double(error); s.worst_at = x; }
+  const int biased = int(std::bit_cast<uint64_t>(double(size)) >> 52);
+  const int exponent = biased - 1023 > format.least ? biased - 1023 : format.least;
+  const T error = std::abs(T(y) - truth) * (exponent - format.digits + 1 > -1022
+      ? T(power_of_two(format.digits - 1 - exponent)) : std::ldexp(T(1), format.digits - 1 - exponent));
+  if (error > T(s.worst)) { s.worst = double(error); s.worst_at = x; }
   if (error >= 1) ++s.above_one;
-  if (error > T(0.5)) {  // a tie or just above: the nearest value may still be this one
-    if (!(error <= T(0.5) * (1 + T(1e-9)))) ++s.misrounded;
-  }
+  if (error > T(0.5) * (1 + T(1e-9))) ++s.misrounded;  // at a tie either neighbour is nearest
 }
 
 template <class F>
-void check(bool backward, const double* c, int format, double g, const void* x, const void* y, int64_t count,
-           Statistics& s) {
+void check(bool backward, const double* c, int format, double g, const void* x, const void* const* ys, int results,
+           int64_t count, Statistics* s) {
   const double root = F::root(c);
+  const Format& kind = formats[format];
   for (int64_t i = 0; i < count; ++i) {
-    const double at = read(x, i, format), got = read(y, i, format);
+    const double at = read(x, i, format);
     if (std::isnan(at)) {
-      if (!std::isnan(got) && s.special++ == 0) s.special_at = at;
+      for (int k = 0; k < results; ++k)
+        if (!std::isnan(read(ys[k], i, format)) && s[k].special++ == 0) s[k].special_at = at;
       continue;
     }
     const bool delicate = format == 3 || (backward && std::abs(at - root) < 0.0625);
     if (delicate) {
       const long double truth = backward ? g * F::template slope<long double>(at, c) : F::template value<long double>(at, c);
-      judge<long double>(at, got, truth, formats[format], s);
+      for (int k = 0; k < results; ++k) judge<long double>(at, read(ys[k], i, format), truth, kind, s[k]);
     } else {
       const double truth = backward ? g * F::template slope<double>(at, c) : F::template value<double>(at, c);
-      judge<double>(at, got, truth, formats[format], s);
+      for (int k = 0; k < results; ++k) judge<double>(at, read(ys[k], i, format), truth, kind, s[k]);
     }
   }
 }
 
-using Check = void (*)(bool, const double*, int, double, const void*, const void*, int64_t, Statistics&);
+using Check = void (*)(bool, const double*, int, double, const void*, const void* const*, int, int64_t, Statistics*);
 struct Entry {
   const char* name;
   Check check;
@@ -181,12 +184,14 @@ constexpr Entry entries[] = {
 
 }  // namespace
 
-// Returns 0, or 1 for an unknown name. Adds to the statistics. format: 0 float32, 1 bfloat16, 2 float16, 3 float64.
+// Returns 0, or 1 for an unknown name. Judges `results` arrays for the same inputs and adds to their statistics.
+// format: 0 float32, 1 bfloat16, 2 float16, 3 float64.
 extern "C" int hillock_oracle_check(const char* name, int backward, const double* constants, int format, double g,
-                                    const void* x, const void* y, int64_t count, Statistics* statistics) {
+                                    const void* x, const void* const* ys, int results, int64_t count,
+                                    Statistics* statistics) {
   for (const Entry& entry : entries)
     if (!std::strcmp(entry.name, name)) {
-      entry.check(backward != 0, constants, format, g, x, y, count, *statistics);
+      if (count) entry.check(backward != 0, constants, format, g, x, ys, results, count, statistics);
       return 0;
     }
   return 1;
