@@ -168,7 +168,8 @@ def _second_name(x: Tensor) -> Tensor:
 
     A map that somebody has changed in place since is no longer what the other name stands for.
     """
-    second, version = getattr(x, "second_name", (x, None))
+    found: tuple[Tensor, int | None] = getattr(x, "second_name", (x, None))
+    second, version = found
     return second if version == x._version else x
 
 
