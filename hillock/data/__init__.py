@@ -16,5 +16,21 @@ from hillock.data.batches import Batches
 from hillock.data.dataset import DataSet, Preprocessing, SkippedPicture, Split
 from hillock.data.load import load
 from hillock.data.predicting import load_pictures
+from hillock.data.streaming import Stream, stream
+from hillock.data.text import TextData, TokenBatches, load_text
 
-__all__ = ["Augmentation", "Batches", "DataSet", "Preprocessing", "SkippedPicture", "Split", "load", "load_pictures"]
+__all__ = [
+    "Augmentation",
+    "Batches",
+    "DataSet",
+    "Preprocessing",
+    "SkippedPicture",
+    "Split",
+    "Stream",
+    "TextData",
+    "TokenBatches",
+    "load",
+    "load_pictures",
+    "load_text",
+    "stream",
+]

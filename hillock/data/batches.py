@@ -92,10 +92,10 @@ class Batches:
             share = self._share(len(rows))
             yield self._make(rows[share], self._draw(rows, epoch, step)[share])
 
-    def in_order(self, epoch: int = 0) -> Batch:
-        """Return all pictures in their order as one augmented batch (to look at)."""
+    def in_order(self, epoch: int = 0, step: int = 0) -> Batch:
+        """Return all pictures in their order as one augmented batch (to look at, and for streams)."""
         rows = numpy.arange(len(self.split))
-        return self._make(rows, self._draw(rows, epoch, 0))
+        return self._make(rows, self._draw(rows, epoch, step))
 
     def global_size(self, step: int) -> int:
         """Return the pictures in a step over all processes (to weigh the shares of an uneven last batch)."""

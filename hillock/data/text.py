@@ -1,0 +1,187 @@
+"""Token sequences from plain text, for the gated convolutional networks: words or characters, one number each."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy
+import torch
+from torch import Tensor
+
+from hillock.data.listing import part_named
+from hillock.errors import DataError, UsageError
+from hillock.randomness import numpy_generator
+
+__all__ = ["END", "UNKNOWN", "TextData", "TokenBatches", "load_text"]
+
+# The end of a line and a word that is not in the vocabulary, as WikiText writes them.
+END, UNKNOWN = "<eos>", "<unk>"
+# Without validation and test files these shares of one file, from its end, become the parts.
+VALIDATION_SHARE = TEST_SHARE = 0.05
+
+
+@dataclass(frozen=True, eq=False)
+class TextData:
+    """A text as numbers.
+
+    * `train`, `validation`, `test`: int64 `[tokens]`, positions in `vocabulary`.
+    * `vocabulary`: most frequent first, as adaptive softmax wants it.
+    * `unknown_share`: share of the test tokens that became `<unk>`.
+    """
+
+    name: str
+    train: Tensor
+    validation: Tensor
+    test: Tensor
+    vocabulary: tuple[str, ...]
+    unit: Literal["words", "characters"]
+    unknown_share: float
+    fingerprint: str
+
+    def decode(self, tokens: Tensor) -> str:
+        """Return the text of token numbers."""
+        joiner = " " if self.unit == "words" else ""
+        words = [self.vocabulary[token] for token in tokens.tolist()]
+        return joiner.join("\n" if word == END else word for word in words)
+
+
+def load_text(
+    path: str | Path,
+    *,
+    unit: Literal["words", "characters"] = "words",
+    least_count: int = 1,
+    largest_vocabulary: int | None = None,
+) -> TextData:
+    """Read a text file, or a folder with a train file and, if there are any, validation and test files.
+
+    * `unit`: words are what white space separates, each line ends with `<eos>`; or single characters.
+    * `least_count`, `largest_vocabulary`: rarer words, and those beyond, become `<unk>` (WikiText-103: 3 and none).
+
+    The vocabulary comes from the training part alone. A single file is divided in order: the last 5 % test, the 5 %
+    before them validation.
+    """
+    path = Path(path).expanduser()
+    texts = _texts(path)
+    parts = {name: _tokens(text, unit) for name, text in texts.items()}
+    if set(parts) == {"train"}:
+        everything = parts["train"]
+        test = len(everything) - int(TEST_SHARE * len(everything))
+        validation = test - int(VALIDATION_SHARE * len(everything))
+        parts = {"train": everything[:validation], "validation": everything[validation:test], "test": everything[test:]}
+    if any(len(part) < 2 for part in parts.values()):
+        raise DataError("a text of at least forty words or characters", got=f"{path} with fewer")
+    vocabulary = _vocabulary(parts["train"], least_count, largest_vocabulary)
+    position = {word: place for place, word in enumerate(vocabulary)}
+    unknown = position[UNKNOWN]
+    numbers = {
+        name: numpy.fromiter((position.get(word, unknown) for word in part), numpy.int64, len(part))
+        for name, part in parts.items()
+    }
+    numbers.setdefault("validation", numbers["test"] if "test" in numbers else numbers["train"][:0])
+    numbers.setdefault("test", numbers["validation"])
+    total = hashlib.sha256("\x1f".join(vocabulary).encode())
+    for name in ("train", "validation", "test"):
+        total.update(name.encode() + numbers[name].astype("<i8").tobytes())
+    return TextData(
+        name=path.stem,
+        train=torch.from_numpy(numbers["train"]),
+        validation=torch.from_numpy(numbers["validation"]),
+        test=torch.from_numpy(numbers["test"]),
+        vocabulary=vocabulary,
+        unit=unit,
+        unknown_share=float((numbers["test"] == unknown).mean()),
+        fingerprint=total.hexdigest(),
+    )
+
+
+class TokenBatches:
+    """Batches of token windows: `(inputs, targets)` int64 `[B, length]`, the targets one token further on.
+
+    The text is cut into windows of `length` tokens, the rest at the end is left out; their order is drawn anew for each
+    epoch. A pure function of (seed, epoch, step).
+
+    >>> batches = TokenBatches(torch.arange(101), batch_size=2, length=10)
+    >>> inputs, targets = next(batches.evaluation())
+    >>> inputs[1].tolist(), targets[1, -1].item(), len(batches)
+    ([10, 11, 12, 13, 14, 15, 16, 17, 18, 19], 20, 5)
+    """
+
+    def __init__(
+        self, tokens: Tensor, batch_size: int, *, length: int, seed: int = 0, rank: int = 0, world_size: int = 1
+    ) -> None:
+        if length < 1 or batch_size < 1:
+            raise UsageError("a batch size and a length of at least 1", got=f"{batch_size} and {length}")
+        self._windows = (len(tokens) - 1) // length
+        if self._windows < 1:
+            raise DataError(f"more than {length} tokens", got=str(len(tokens)), instead="a smaller length")
+        assert 0 <= rank < world_size <= batch_size, (rank, world_size, batch_size)
+        self._tokens = tokens
+        self.batch_size, self.length, self.seed = batch_size, length, seed
+        self.rank, self.world_size = rank, world_size
+
+    def __len__(self) -> int:
+        full, rest = divmod(self._windows, self.batch_size)
+        return full + (rest >= self.world_size)
+
+    def epoch(self, epoch: int, start_step: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield the batches of an epoch from `start_step` on; each process its share."""
+        order = numpy_generator(self.seed, "shuffle windows", epoch).permutation(self._windows)
+        for step in range(start_step, len(self)):
+            yield self._batch(order[step * self.batch_size : (step + 1) * self.batch_size])
+
+    def evaluation(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield every window once, in order."""
+        for step in range(len(self)):
+            yield self._batch(numpy.arange(step * self.batch_size, min((step + 1) * self.batch_size, self._windows)))
+
+    def _batch(self, windows: numpy.typing.NDArray[numpy.int64]) -> tuple[Tensor, Tensor]:
+        share = windows[len(windows) * self.rank // self.world_size : len(windows) * (self.rank + 1) // self.world_size]
+        first = torch.from_numpy(share)[:, None] * self.length
+        places = first + torch.arange(self.length)
+        return self._tokens[places], self._tokens[places + 1]
+
+
+def _texts(path: Path) -> dict[str, str]:
+    if path.is_file():
+        return {"train": _read(path)}
+    if not path.is_dir():
+        raise DataError("a text file, or a folder with train, validation and test files", got=str(path))
+    files = {part: file for file in sorted(path.iterdir()) if file.is_file() and (part := _part(file)) is not None}
+    if "train" not in files:
+        raise DataError("a train file (train.txt, wiki.train.tokens, ...)", got=f"none in {path}")
+    return {part: _read(file) for part, file in files.items()}
+
+
+def _part(file: Path) -> str | None:
+    return next((part for word in file.name.split(".") if (part := part_named(word)) is not None), None)
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise DataError("a text in UTF-8", got=f"{path} with other bytes at {error.start}") from error
+
+
+def _tokens(text: str, unit: str) -> list[str]:
+    if unit == "characters":
+        return [END if character == "\n" else character for character in text]
+    return [word for line in text.splitlines() for word in [*line.split(), END]]
+
+
+def _vocabulary(train: Sequence[str], least_count: int, largest: int | None) -> tuple[str, ...]:
+    """Return the words by falling frequency, equal ones by spelling; `<eos>` and `<unk>` are always among them."""
+    counts = Counter(train)
+    for word in (END, UNKNOWN):
+        counts.setdefault(word, 0)
+    ranked = sorted(counts, key=lambda word: (-counts[word], word))
+    kept = [word for word in ranked if counts[word] >= least_count or word in (END, UNKNOWN)]
+    if largest is not None and len(kept) > largest:
+        special = [word for word in (END, UNKNOWN) if word not in kept[:largest]]
+        kept = kept[: largest - len(special)] + special
+    return tuple(kept)
