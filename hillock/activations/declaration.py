@@ -153,12 +153,14 @@ class Card:
 
     Args:
         formula: LaTeX.
+        plain: the same as plain text.
         layer: the dotted path of the module class (or the function that builds it).
         functional: the name of the plain function in `hillock.functional`, where there is one.
     """
 
     name: str
     formula: str
+    plain: str
     family: str
     layer: str
     source: Source

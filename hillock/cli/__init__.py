@@ -40,6 +40,8 @@ class Verb(NamedTuple):
 # In the order of a working day. One line a verb, added together with its file.
 VERBS: tuple[Verb, ...] = (
     Verb("train", "hillock.cli.train:train", "Train a network on your pictures; resumable, checked, in one folder."),
+    Verb("lr", "hillock.cli.lr:lr", "Find a learning rate by a range test over several seeds."),
+    Verb("runs", "hillock.cli.runs:runs", "List, compare and follow runs."),
     Verb("compare", "hillock.cli.compare:compare", "Compare activations on your data, with a verdict and a report."),
     Verb("activations", "hillock.cli.activations:activations", "List the activations, or show the card of one."),
     Verb("summary", "hillock.cli.summary:summary", "Print the layers of a network: sizes, parameters, multiply-adds."),

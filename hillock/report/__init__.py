@@ -14,6 +14,7 @@ from typing import Any
 
 # Loaded on first use: a verb that prints one line must not wait for page templates.
 _DEFINED_IN = {
+    "activation_page": "hillock.report.of_activation",
     "comparison_page": "hillock.report.of_comparison",
     "run_page": "hillock.report.of_run",
 }
