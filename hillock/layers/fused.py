@@ -15,6 +15,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -157,10 +158,10 @@ def _normalised(
         y.second_name = (second, y._version)  # type: ignore[attr-defined]
         return y
     _say_once(reason)
-    y = norm(x)
+    plain: Tensor = norm(x)
     if residual is not None:
-        y = y + residual
-    return y if activation is None else activation(y)
+        plain = plain + residual
+    return plain if activation is None else cast(Tensor, activation(plain))
 
 
 def _second_name(x: Tensor) -> Tensor:
