@@ -89,6 +89,39 @@ def facts(
         typer.echo(f"left out: {skipped.name}: {skipped.reason}")
 
 
+@data.command()
+def stores(
+    check: Annotated[bool, typer.Option("--check", help="Read every byte and compare it with its hash.")] = False,
+    json: door.Json = False,
+) -> None:
+    """List the prepared stores (decoded pictures, kept so that nothing is decoded twice) and their sizes.
+
+    Example: hillock data stores --check
+
+    They can be deleted at any time: they are built again when needed. Exit code 1 when a checked one is damaged.
+    """
+    from hillock.data.store import DamagedStoreError, Store, cache_folder
+
+    found: list[dict[str, Any]] = []
+    for folder in sorted((cache_folder() / "prepared").glob("*/")):
+        size = sum(file.stat().st_size for file in folder.iterdir())
+        state = "unfinished" if folder.suffix == ".building" else "whole" if check else "unchecked"
+        if check and state == "whole":
+            try:
+                Store.open(folder, check_everything=True)
+            except DamagedStoreError as error:
+                state = f"damaged: {error}"
+        found.append({"folder": str(folder), "bytes": size, "state": state})
+    if json:
+        door.emit_json(found)
+    else:
+        for entry in found:
+            typer.echo(f"{entry['bytes'] / 2**20:10.1f} MiB  {entry['state']:10}  {entry['folder']}")
+        typer.echo(f"{sum(entry['bytes'] for entry in found) / 2**20:10.1f} MiB  in {cache_folder()}")
+    if any(entry["state"].startswith("damaged") for entry in found):
+        raise typer.Exit(1)
+
+
 def _loaded(source: str, image_size: int | None, augmentation: Augmentation | None, broken: Broken) -> DataSet:
     from hillock.data import load
 

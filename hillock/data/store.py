@@ -8,11 +8,13 @@ checks the length and the hashes, so a truncated or altered store is never train
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import json
 import os
 import shutil
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import asdict, dataclass
@@ -139,7 +141,7 @@ def prepare(
 
     * `size`: pixels a side of the stored central square. `broken`: "refuse" or "skip" pictures that cannot be read.
     * `workers`: decoding threads (Pillow releases Python's lock while it decodes); None: one a core.
-    * `progress`: called with (pictures done, pictures in all).
+    * `progress`: called with (pictures done, pictures in all); None: a bar on standard error if that is a terminal.
     """
     shape = _Shape(len(rows), size, channels)
     key = _key(listing, rows, shape, broken)
@@ -162,8 +164,22 @@ def prepare(
             except DamagedStoreError as error:
                 notes = (f"the prepared store was damaged and was built again ({error})",)
                 shutil.rmtree(folder)
-        _build(listing, rows, shape, folder, broken, workers, progress)
+        with contextlib.ExitStack() as shown:
+            if progress is None and sys.stderr.isatty():
+                progress = shown.enter_context(_bar(listing.name))
+            _build(listing, rows, shape, folder, broken, workers, progress)
         return Store.open(folder), notes
+
+
+@contextlib.contextmanager
+def _bar(name: str) -> Iterator[Progress]:
+    """Yield a progress callback that draws a bar with the time left."""
+    from rich.console import Console
+    from rich.progress import Progress as Bar
+
+    with Bar(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(f"decoding {name} once", total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 def _build(

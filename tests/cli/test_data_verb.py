@@ -57,6 +57,20 @@ def test_a_page_shows_every_augmentation(photos: Path, tmp_path: Path, capsys: p
     assert "crop, reflect padding" in json.loads(capsys.readouterr().out)["rows"]
 
 
+def test_stores_are_listed_and_checked(photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert command(["data", "facts", str(photos), "--image-size", "16"]) == 0
+    capsys.readouterr()
+    assert command(["data", "stores", "--check", "--json"]) == 0
+    (entry,) = json.loads(capsys.readouterr().out)
+    assert entry["state"] == "whole"
+    pictures = Path(entry["folder"]) / "pictures.u8"
+    content = bytearray(pictures.read_bytes())
+    content[5] ^= 64
+    pictures.write_bytes(content)
+    assert command(["data", "stores", "--check"]) == 1
+    assert "damaged" in capsys.readouterr().out
+
+
 def test_a_picture_shows_the_rows(tmp_path: Path) -> None:
     out = tmp_path / "digits.png"
     assert command(["data", "show", "digits", "--out", str(out), "--pictures", "4"]) == 0
