@@ -11,13 +11,14 @@ import contextlib
 import datetime
 import os
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from hillock.errors import UsageError
+from hillock.errors import TrainingError, UsageError
 
 __all__ = ["SynchronisedBatchNorm1d", "SynchronisedBatchNorm2d", "World", "joined", "synchronise_batch_norm"]
 
@@ -99,6 +100,21 @@ def joined(device: str) -> Iterator[World]:
     finally:
         if started_here:
             dist.destroy_process_group()
+
+
+@contextlib.contextmanager
+def other_processes_needed(world: World, folder: Path) -> Iterator[None]:
+    """Say in one sentence that another process of this training has gone, instead of the transport's own words."""
+    try:
+        yield
+    except RuntimeError as error:
+        is_transport = isinstance(error, dist.DistError) or "gloo" in str(error)
+        if world.size == 1 or not is_transport:
+            raise
+        raise TrainingError(
+            f"another of the {world.size} processes has gone, and none can go on alone; the last checkpoint is in "
+            f"{folder}, start all of them again with --resume"
+        ) from error
 
 
 class _Synchronised(nn.modules.batchnorm._BatchNorm):

@@ -7,7 +7,7 @@ import json
 import logging
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,11 +16,11 @@ from torch import Tensor, nn
 
 from hillock import provenance
 from hillock.errors import TrainingError
-from hillock.randomness import derive_seed
 from hillock.training import keeping, run_folder
 from hillock.training.assess import evaluate, recompute_running_statistics
 from hillock.training.checkpoint import write_whole
-from hillock.training.distributed import joined
+from hillock.training.distributed import joined, other_processes_needed
+from hillock.training.gradient import batch_gradient
 from hillock.training.interruption import Request, listening
 from hillock.training.materials import Materials, lean, load_data, prepare, threads
 from hillock.training.observer import Observer
@@ -82,32 +82,13 @@ def train(
         materials = prepare(recipe, load_data(recipe) if dataset is None else dataset, folder, world)
         show = stack.enter_context(shown(progress, quiet=quiet or not world.is_first))
         session = _Session(materials, observers if world.is_first else (), show)
-        session.run(stack.enter_context(listening()), resume=resume)
+        with other_processes_needed(world, folder):
+            session.run(stack.enter_context(listening()), resume=resume)
     return Run.open(folder)
 
 
 class _Diverged(Exception):
     """The loss, a gradient or a weight is no longer finite."""
-
-
-@contextlib.contextmanager
-def _step_draws(seed: int, step: int, rank: int, device: torch.device) -> Iterator[None]:
-    """Make what modules draw (dropout, RReLU) a function of seed, step and rank.
-
-    Such modules of torch draw from the default generator and offer no other, so it is lent out for the step: seeded
-    here, and put back as it was found.
-    """
-    generators = [torch.default_generator]
-    if device.type == "cuda":
-        generators.append(torch.cuda.default_generators[device.index or 0])
-    states = [generator.get_state() for generator in generators]
-    for generator in generators:
-        generator.manual_seed(derive_seed(seed, "step", step, rank))
-    try:
-        yield
-    finally:
-        for generator, state in zip(generators, states, strict=True):
-            generator.set_state(state)
 
 
 class _Session:
@@ -201,7 +182,7 @@ class _Session:
         set_rate(materials.optimizer, rate)
         materials.optimizer.zero_grad(set_to_none=True)
         inputs, targets = materials.to_device(inputs, targets)
-        loss, wrong = self._gradient(inputs, targets)
+        loss, wrong = batch_gradient(materials, inputs, targets, state.step)
         if recipe.clip_norm is not None:
             norm = nn.utils.clip_grad_norm_(materials.model.parameters(), recipe.clip_norm, foreach=True)
             if not math.isfinite(float(norm)):
@@ -212,28 +193,6 @@ class _Session:
         self._note(loss, wrong, len(targets))
         self.context.last_loss, self.context.last_batch, self.context.learning_rate = loss, (inputs, targets), rate
         return loss
-
-    def _gradient(self, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        """Leave the batch's mean gradient in the parameters, part by part; return mean loss and wrong answers."""
-        materials, recipe = self.materials, self.materials.recipe
-        loss = torch.zeros((), device=materials.device)
-        wrong = torch.zeros((), dtype=torch.int64, device=materials.device)
-        parts = list(zip(inputs.chunk(recipe.accumulate), targets.chunk(recipe.accumulate), strict=True))
-        with _step_draws(recipe.seed, self.state.step, materials.world.rank, materials.device):
-            for number, (some, answers) in enumerate(parts, 1):
-                with self._exchange(number == len(parts)):
-                    with materials.plan.autocast():
-                        scores = materials.forward(some)
-                    part = materials.loss_function(scores.float(), answers) * (len(answers) / len(targets))
-                    part.backward()  # type: ignore[no-untyped-call]
-                loss += part.detach()
-                wrong += (scores.detach().argmax(1) != answers).sum()
-        return loss, wrong
-
-    def _exchange(self, wanted: bool) -> contextlib.AbstractContextManager[Any]:
-        """While gradients are still being accumulated, do not average them over the processes yet."""
-        no_sync = getattr(self.materials.forward, "no_sync", None)
-        return contextlib.nullcontext() if wanted or no_sync is None else no_sync()
 
     def _rate_factor(self) -> float:
         return rate_factor(

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 import torch
 
-from hillock.errors import UsageError
+from hillock.errors import TrainingError, UsageError
 from hillock.training import Recipe, Run, train
 
 RECIPE = Recipe(network="resnet8", network_options={"width": 4}, limit=240, batch_size=32, epochs=2, checkpoint_steps=3)
@@ -55,12 +55,17 @@ def processes() -> ForkServerContext:
     return context
 
 
+def free_port() -> int:
+    with contextlib.closing(socket.socket()) as free:
+        free.bind(("127.0.0.1", 0))
+        port: int = free.getsockname()[1]
+        return port
+
+
 def train_together(
     processes: ForkServerContext, recipe: Recipe, folder: Path, *, interrupt_at: int = 0, exit_code: int = 0
 ) -> Run:
-    with contextlib.closing(socket.socket()) as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     both = [processes.Process(target=train_as, args=(rank, port, recipe, str(folder), interrupt_at)) for rank in (0, 1)]
     for process in both:
         process.start()
@@ -114,6 +119,48 @@ def test_one_process_goes_on_where_two_stopped(
     resumed = train(RECIPE, out=tmp_path / "run", resume=True)
     assert "processes was 2 and is now 1: the run goes on, but not bit for bit" in caplog.text
     assert torch.allclose(weights(alone), weights(resumed), rtol=1e-2, atol=2e-3)
+
+
+def kill_oneself(context: Any) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def train_and_report(rank: int, port: int, folder: str, told: Any) -> None:
+    """The second process is killed in step 5; the first one tells what it made of that."""
+    observers: list[Any] = [Interrupt(-1)]
+    if rank == 1:
+        # Observers are the first process's alone, so the kill is planted where every process passes.
+        from hillock.training import loop
+
+        update = loop._Session._update
+
+        def killed(session: Any, inputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+            if session.state.step == 5:
+                kill_oneself(None)
+            return update(session, inputs, targets)
+
+        loop._Session._update = killed  # type: ignore[method-assign]
+    torch.set_num_threads(1)
+    os.environ |= {"RANK": str(rank), "WORLD_SIZE": "2", "LOCAL_RANK": str(rank)}
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    try:
+        train(RECIPE, out=folder, quiet=True, observers=observers)
+    except TrainingError as error:
+        told.put(str(error))
+
+
+def test_a_killed_process_stops_the_others_with_a_sentence(processes: ForkServerContext, tmp_path: Path) -> None:
+    told = processes.Queue()
+    port = free_port()
+    both = [
+        processes.Process(target=train_and_report, args=(rank, port, str(tmp_path / "run"), told)) for rank in (0, 1)
+    ]
+    for process in both:
+        process.start()
+    assert "another of the 2 processes has gone" in told.get(timeout=240)
+    for process in both:
+        process.join(60)
+    assert train(RECIPE, out=tmp_path / "run", resume=True).is_finished
 
 
 def test_a_batch_that_cannot_be_shared_is_refused(tmp_path: Path) -> None:

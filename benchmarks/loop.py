@@ -1,0 +1,138 @@
+"""hillock's loop against a bare torch loop with the same switches, turn by turn in one run.
+
+    python benchmarks/loop.py --data ../shared/data/cifar10-jpeg --out benchmarks/results/loop_resnet20.json
+
+The bare loop is what a person writes: forward under autocast, loss, backward, optimiser step, on batches that already lie
+in memory in the right layout. hillock's is the real one: it reads, augments and normalises its batches, follows a
+schedule, counts errors, looks for NaN, and calls observers. Both train a ResNet-20 with bfloat16, channels-last,
+torch.compile and the same allocator settings. An observer lets them take turns, so a machine whose speed drifts
+slows both. What counts is the ratio within a round.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+import hillock.networks
+from hillock import data, provenance
+from hillock.training import Recipe, TrainingContext, train
+from hillock.training.allocator import keep_memory
+
+
+class TakingTurns:
+    """Runs as many bare steps after every block of hillock's, and times both."""
+
+    def __init__(self, block: int, compiled: bool) -> None:
+        self.block, self.compiled = block, compiled
+        self.hillock: list[float] = []
+        self.bare: list[float] = []
+        self._times: list[float] = []
+
+    def begin(self, context: TrainingContext) -> None:
+        """Build the bare loop's network, optimiser and batches, and warm it up."""
+        recipe = context.recipe
+        model = hillock.networks.network(recipe.network, activation=recipe.activation, seed=recipe.seed)
+        self._model = model.to(memory_format=torch.channels_last)
+        self._forward = torch.compile(self._model) if self.compiled else self._model
+        self._optimizer = torch.optim.SGD(
+            model.parameters(), lr=0.1, momentum=0.9, nesterov=True, weight_decay=5e-4, fused=True
+        )
+        batches = data.Batches(context.dataset.train, 128, dataset=context.dataset, channels_last=True, drop_last=True)
+        self._batches = [batch for batch, _ in zip(batches.epoch(0), range(self.block), strict=False)]
+        self._loss = nn.CrossEntropyLoss()
+        self._turn()
+        self._start = time.perf_counter()
+
+    def _turn(self) -> float:
+        before = time.perf_counter()
+        for inputs, targets in self._batches:
+            self._optimizer.zero_grad(set_to_none=True)
+            with torch.autocast("cpu", torch.bfloat16):
+                scores = self._forward(inputs)
+            loss = self._loss(scores.float(), targets)
+            loss.backward()
+            self._optimizer.step()
+        return (time.perf_counter() - before) / len(self._batches)
+
+    def after_step(self, context: TrainingContext) -> None:
+        """Note the step's time; after a block, give the bare loop its turn."""
+        self._times.append(time.perf_counter() - self._start)
+        if len(self._times) == self.block:
+            self.hillock.append(statistics.fmean(self._times))
+            self.bare.append(self._turn())
+            self._times = []
+        self._start = time.perf_counter()
+
+    def after_evaluation(self, context: TrainingContext, line: Mapping[str, Any]) -> None:
+        """Nothing to do."""
+
+    def end(self, context: TrainingContext) -> None:
+        """Nothing to do."""
+
+
+def measure(source: str, *, rounds: int, block: int, compiled: bool, threads: int) -> dict[str, Any]:
+    """Return times, ratios and the share of waiting; the first round warms up and is left out."""
+    turns = TakingTurns(block, compiled)
+    recipe = Recipe(
+        data=source, network="resnet20", batch_size=128, steps=(rounds + 1) * block, epochs=100, limit=12_800
+    )
+    recipe = recipe.replace(
+        precision="bfloat16", channels_last="on", compile="on" if compiled else "off", fused="off", threads=threads
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        run = train(recipe, out=Path(folder) / "run", observers=[turns], quiet=True)
+        waiting = [line["waiting_share"] for line in run.record]
+    ratios = [bare / own for bare, own in zip(turns.bare[1:], turns.hillock[1:], strict=True)]
+    return {
+        "network": "resnet20",
+        "compiled": compiled,
+        "batch": 128,
+        "rounds": rounds,
+        "steps_a_round": block,
+        "images_per_second": {
+            "hillock": [128 / seconds for seconds in turns.hillock[1:]],
+            "bare": [128 / seconds for seconds in turns.bare[1:]],
+        },
+        "speed_ratio_hillock_over_bare": {
+            "median": statistics.median(ratios),
+            "lowest": min(ratios),
+            "highest": max(ratios),
+            "n": len(ratios),
+        },
+        # Of a step's time, the part spent waiting for the next batch; the last evaluation's line.
+        "waiting_share": waiting[-1],
+    }
+
+
+def main() -> None:
+    """Measure, print and store."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", required=True)
+    parser.add_argument("--rounds", type=int, default=12)
+    parser.add_argument("--block", type=int, default=8)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--eager", action="store_true", help="without torch.compile, in both")
+    parser.add_argument("--out", type=Path)
+    arguments = parser.parse_args()
+    allocator = keep_memory()
+    options = {"rounds": arguments.rounds, "block": arguments.block, "threads": arguments.threads}
+    result = measure(arguments.data, compiled=not arguments.eager, **options)
+    result |= {"allocator_keeps_memory": allocator, "threads": arguments.threads, "provenance": provenance.collect()}
+    print(json.dumps({name: value for name, value in result.items() if name != "provenance"}, indent=1))
+    if arguments.out is not None:
+        arguments.out.parent.mkdir(parents=True, exist_ok=True)
+        arguments.out.write_text(json.dumps(result, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
