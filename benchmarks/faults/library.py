@@ -313,13 +313,18 @@ class Outcome:
     loss: float
 
 
-def train(setting: Setting, steps: int = STEPS, *, observe: Any = None) -> None:
-    """SGD with momentum 0.9 and ten steps of warm-up, on the first 1,200 pictures."""
+def train(setting: Setting, steps: int = STEPS, *, begin: Any = None, observe: Any = None) -> None:
+    """SGD with momentum 0.9 and ten steps of warm-up, on the first 1,200 pictures.
+
+    `begin(optimizer)` is called before the first step, `observe(step, loss)` after each.
+    """
     excluded = {id(weight) for weight in setting.excluded}
     weights = [w for w in setting.model.parameters() if id(w) not in excluded and w.requires_grad]
     optimizer = torch.optim.SGD(weights, lr=setting.rate, momentum=0.9)
     order = torch.randperm(1200, generator=generator(setting.case.seed, "order"))
     setting.model.train()
+    if begin is not None:
+        begin(optimizer)
     for step in range(steps):
         setting.before_step(setting, step)
         for group in optimizer.param_groups:

@@ -1,6 +1,6 @@
 """The phenomena that textbooks tell of, each produced on the spot and measured: `hillock diagnose --show NAME`.
 
-Every one trains or probes small networks on the embedded scanned digits, fixed seeds, in seconds to a minute on one core.
+Every one trains or probes small networks on the embedded scanned digits, with fixed seeds, in seconds to a minute.
 """
 
 from __future__ import annotations
@@ -146,9 +146,9 @@ def _zig_zag() -> tuple[bool, Numbers, list[str]]:
         values = torch.linalg.svdvals(inputs.flatten(1)[:, used].double())
         numbers[f"{name}_condition"] = float((values[0] / values[len(values) // 2]) ** 2)
     lines = [
-        f"one example, inputs from 0 to 1: signs of a unit's weight gradients agree {numbers['positive_single']:.3f}; "
+        f"one example, inputs from 0 to 1: signs of a unit's gradients agree {numbers['positive_single']:.3f}; "
         f"centred inputs {numbers['centred_single']:.3f}",
-        f"a batch of 256: {numbers['positive_batch']:.3f} against {numbers['centred_batch']:.3f}: the batch mixes signs",
+        f"a batch of 256: {numbers['positive_batch']:.3f} against {numbers['centred_batch']:.3f}: it mixes the signs",
         f"largest over middle eigenvalue of X'X: {numbers['positive_condition']:.0f} against "
         f"{numbers['centred_condition']:.0f}: the valley is longer and narrower",
     ]

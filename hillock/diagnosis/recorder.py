@@ -124,7 +124,8 @@ class Recorder:
         self.last_cost = time.perf_counter() - began
         self.spent += self.last_cost
         if self.write is not None:
-            self.write({**line, "watching_share": round(self.share, 5)})
+            # Before the first steps there is no training time yet that the probes could be a share of.
+            self.write({**line, "watching_share": round(self.share, 5) if self.elapsed > self.spent else None})
         return evidence
 
     def _line(self, step: int, evidence: Evidence) -> dict[str, Any]:

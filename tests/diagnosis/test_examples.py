@@ -1,4 +1,4 @@
-"""The examples run: the plain loop as it is, the callbacks with their framework where installed, else its hook order."""
+"""The examples run: the plain loop as it is, the callbacks in the order of their framework's hooks."""
 
 from __future__ import annotations
 

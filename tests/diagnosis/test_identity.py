@@ -1,4 +1,4 @@
-"""Weights after 200 steps are the same to the bit with and without watching: eager, compiled, bfloat16, two processes."""
+"""Weights after 200 steps are identical with and without watching: eager, compiled, bfloat16, two processes."""
 
 from __future__ import annotations
 
