@@ -2,7 +2,7 @@
 
     python benchmarks/loop.py --data ../shared/data/cifar10-jpeg --out benchmarks/results/loop_resnet20.json
 
-The bare loop is what a person writes: forward under autocast, loss, backward, optimiser step, on batches that already lie
+The bare loop is what a person writes: forward under autocast, loss, backward, optimiser step, on batches that lie
 in memory in the right layout. hillock's is the real one: it reads, augments and normalises its batches, follows a
 schedule, counts errors, looks for NaN, and calls observers. Both train a ResNet-20 with bfloat16, channels-last,
 torch.compile and the same allocator settings. An observer lets them take turns, so a machine whose speed drifts

@@ -35,6 +35,7 @@ def load_data(recipe: Recipe) -> DataSet:
         image_size=recipe.image_size,
         validation_share=recipe.validation_share,
         limit=recipe.limit,
+        broken=recipe.broken,
         augmentation=None if isinstance(recipe.augmentation, str) else recipe.augmentation,
     )
 

@@ -47,6 +47,8 @@ def _usage_error(error: ValidationError, settings: type[BaseModel]) -> UsageErro
         kind = settings.__name__.removesuffix("Settings").lower()
         return UnknownNameError(f"{kind} setting", field, settings.model_fields)
     message = first["msg"].removeprefix("Value error, ")
+    if message.startswith("Input should be "):
+        return UsageError(f"{field} to be {message.removeprefix('Input should be ')}", got=repr(first["input"]))
     return UsageError(f"a usable value for {field} ({message[0].lower() + message[1:]})", got=repr(first["input"]))
 
 
@@ -168,6 +170,8 @@ class Recipe(Settings):
     """Share of the training pictures set aside for validation (None: only what the data itself sets aside)."""
     limit: Annotated[int, Field(ge=1)] | None = None
     """Use at most this many training pictures."""
+    broken: Literal["refuse", "skip"] = "refuse"
+    """Pictures that cannot be read: refuse the data, naming them, or leave them out and say so."""
     seed: int = 0
     epochs: Annotated[int, Field(ge=1)] = 10
     steps: Annotated[int, Field(ge=1)] | None = None
