@@ -11,6 +11,7 @@ from torch import nn
 from hillock.activations import moments
 from hillock.errors import ModelError, UnknownNameError, UsageError
 from hillock.layers.initialisation import SCHEMES, fans, gain_of, initialise
+from hillock.layers.initialisation_data import lsuv
 from hillock.layers.local import LocallyConnected2d
 from hillock.networks import network
 
@@ -140,3 +141,36 @@ def test_unknown_schemes_and_options_are_refused() -> None:
 def test_every_scheme_fills_a_residual_network(scheme: str) -> None:
     net = network("resnet8", normalisation="fixup" if scheme == "fixup" else "batch", initialisation=scheme)
     assert all(parameter.isfinite().all() for parameter in net.parameters())
+
+
+@pytest.mark.parametrize("activation", ["relu", "tanh", "gelu", "softplus", "sigmoid"])
+@pytest.mark.parametrize("name", ["plain14", "mlp9"])
+def test_lsuv_gives_every_layer_unit_variance_whatever_the_activation(name: str, activation: str) -> None:
+    options = {"normalisation": "none", "image_size": 8}
+    net = network(name, activation=activation, **options, **({"width": 8} if name == "plain14" else {}))
+    x = torch.randn(64, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    before = torch.random.get_rng_state()
+    found = lsuv(net, x, seed=1)
+    assert torch.equal(before, torch.random.get_rng_state())
+    assert all(0.9 < deviation < 1.1 for deviation in found.values())
+    deviations = []
+    for module in net.modules():
+        if isinstance(module, nn.Linear | nn.Conv2d):
+            module.register_forward_hook(lambda module, given, output: deviations.append(output.std().item()))
+    with torch.no_grad():
+        net(x)
+    assert deviations == pytest.approx([1.0] * len(found), abs=0.1)
+    again = network(name, activation=activation, **options, **({"width": 8} if name == "plain14" else {}), seed=9)
+    lsuv(again, x, seed=1)
+    assert all(torch.equal(one, other) for one, other in zip(net.parameters(), again.parameters(), strict=True))
+
+
+def test_lsuv_restores_buffers_and_names_constant_layers() -> None:
+    net = network("resnet8", image_size=8).eval()
+    x = torch.randn(8, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    before = net.stem.norm1.running_mean.clone()
+    lsuv(net, x)
+    assert torch.equal(net.stem.norm1.running_mean, before)
+    assert not net.training
+    with pytest.raises(ModelError, match="constant outputs of 0"):
+        lsuv(nn.Sequential(nn.Linear(4, 3)), torch.zeros(5, 4))
