@@ -37,6 +37,9 @@ def train(
     weight_decay: Annotated[float | None, _option("Weight decay.")] = None,
     optimizer: Annotated[Literal["sgd", "adamw", "muon"] | None, _option("The update rule.")] = None,
     validation_share: Annotated[float | None, _option("Share of the training pictures set aside.")] = None,
+    broken: Annotated[
+        Literal["refuse", "skip"] | None, _option("Unreadable pictures: refuse the data or skip.")
+    ] = None,
     weights: Annotated[str | None, _option("Weights file or run folder to start from (fine-tuning).")] = None,
     settings: Annotated[
         list[str] | None,
@@ -83,6 +86,7 @@ def train(
         "optimizer.weight_decay": weight_decay,
         "optimizer.kind": optimizer,
         "validation_share": validation_share,
+        "broken": broken,
         "weights": weights,
         "retries": retries,
         "precision": precision,

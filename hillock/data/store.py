@@ -17,7 +17,7 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +34,7 @@ from hillock.errors import DataError
 
 __all__ = ["DamagedStoreError", "Store", "cache_folder", "prepare"]
 
-VERSION = 1
+VERSION = 2
 # A chunk is hashed, journalled and, after a kill, rebuilt as a whole. 8 MiB decode in about a second from photos.
 CHUNK_BYTES = 8 << 20
 # Below this a store is read into memory, above it is mapped from disk.
@@ -67,14 +67,15 @@ class _Shape:
     count: int
     size: int
     channels: int
+    chunk_rows: int
+
+    @classmethod
+    def of(cls, count: int, size: int, channels: int) -> _Shape:
+        return cls(count, size, channels, max(1, CHUNK_BYTES // (size * size * channels)))
 
     @property
     def picture_bytes(self) -> int:
         return self.size * self.size * self.channels
-
-    @property
-    def chunk_rows(self) -> int:
-        return max(1, CHUNK_BYTES // self.picture_bytes)
 
     @property
     def chunks(self) -> int:
@@ -101,7 +102,7 @@ class Store:
     def open(cls, folder: Path, *, check_everything: bool = False) -> Store:
         """Open a store after checking it; `DamagedStoreError` says what does not fit."""
         meta = _read_meta(folder)
-        shape = _Shape(meta["count"], meta["size"], meta["channels"])
+        shape = _shape_of(meta)
         path = folder / "pictures.u8"
         expected = shape.count * shape.picture_bytes
         try:
@@ -143,7 +144,7 @@ def prepare(
     * `workers`: decoding threads (Pillow releases Python's lock while it decodes); None: one a core.
     * `progress`: called with (pictures done, pictures in all); None: a bar on standard error if that is a terminal.
     """
-    shape = _Shape(len(rows), size, channels)
+    shape = _Shape.of(len(rows), size, channels)
     key = _key(listing, rows, shape, broken)
     home = (cache or cache_folder()) / "prepared"
     try:
@@ -235,7 +236,10 @@ def _build(
 
 
 def _key(listing: Listing, rows: Rows, shape: _Shape, *more: str) -> str:
-    plan = "\x1f".join([str(VERSION), listing.key, str(shape), *more, ""]).encode() + rows.tobytes()
+    plan = (
+        "\x1f".join([str(VERSION), listing.key, f"{shape.count} {shape.size} {shape.channels}", *more, ""]).encode()
+        + rows.tobytes()
+    )
     return hashlib.sha256(plan).hexdigest()[:16]
 
 
@@ -311,7 +315,7 @@ def _write(handle: int, data: memoryview, offset: int) -> None:
 def _close_gaps(handle: int, shape: _Shape, missing: Sequence[int]) -> tuple[_Shape, list[str]]:
     """Move the rows after each missing one down, cut the file, and hash it anew."""
     kept = numpy.setdiff1d(numpy.arange(shape.count), missing)
-    smaller = _Shape(len(kept), shape.size, shape.channels)
+    smaller = replace(shape, count=len(kept))
     hashes = []
     for chunk in range(smaller.chunks):
         inside = smaller.rows(chunk)
@@ -342,12 +346,16 @@ def _check(pixels: Any, shape: _Shape, chunks: Sequence[int], hashes: Sequence[s
 def _read_meta(folder: Path) -> dict[str, Any]:
     try:
         meta: dict[str, Any] = json.loads((folder / "store.json").read_text())
-        shape = _Shape(meta["count"], meta["size"], meta["channels"])
+        shape = _shape_of(meta)
         if meta["version"] != VERSION or len(meta["hashes"]) != shape.chunks:
             raise ValueError("its entries do not fit together")
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DamagedStoreError(f"a readable store.json in {folder}", got=str(error)) from error
     return meta
+
+
+def _shape_of(meta: dict[str, Any]) -> _Shape:
+    return _Shape(meta["count"], meta["size"], meta["channels"], meta["chunk_rows"])
 
 
 def _broken_sentence(skipped: Sequence[SkippedPicture], count: int) -> tuple[str]:

@@ -189,3 +189,22 @@ def test_preprocessing_of_files_equals_that_of_training(tmp_path: Path, monkeypa
     read = data.load_pictures(sorted((tmp_path / "photos").rglob("*.jpg")), data.Preprocessing.from_facts(facts)).inputs
     distance = (evaluated[:, None] - read[None]).abs().amax((2, 3, 4))
     assert distance.min(1).values.max() < 1e-5
+
+
+def test_training_skips_broken_pictures_when_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("HILLOCK_CACHE", str(tmp_path / "cache"))
+    for name, colour in (("cat", "red"), ("dog", "blue")):
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        for number in range(8):
+            Image.new("RGB", (12 + number, 12), colour).save(tmp_path / "photos" / name / f"{number}.png")
+    (tmp_path / "photos" / "cat" / "3.png").write_bytes(b"no picture")
+    words = ["train", "--data", str(tmp_path / "photos"), "--image-size", "8", "--network", "mlp2", "--epochs", "1"]
+    words += ["--out", str(tmp_path / "run"), "--quiet", "--compile", "off", "--allocator", "system"]
+    assert command(words) == 2
+    assert "cat/3.png (not a picture" in capsys.readouterr().err
+    assert command([*words, "--broken", "skip", "--overwrite"]) == 0
+    assert Run.open(tmp_path / "run").facts["skipped"][0]["name"] == "cat/3.png"
+    photo = str(tmp_path / "photos" / "dog" / "0.png")
+    assert command(["predict", str(tmp_path / "run"), photo]) == 0

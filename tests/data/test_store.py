@@ -230,3 +230,24 @@ def test_a_cache_that_is_a_file_is_said(photos: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(DataError, match="a cache folder that can be written"):
         data.load(photos, image_size=8, cache=tmp_path / "file")
+
+
+def test_a_store_deleted_in_mid_epoch_does_not_end_it(
+    photos: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store, "IN_MEMORY_BYTES", 10)
+    mapped = data.load(photos, image_size=8)
+    expected = [inputs.clone() for inputs, _ in data.Batches(mapped.train, 8, dataset=mapped).epoch(0)]
+    batches = data.Batches(mapped.train, 8, dataset=mapped).epoch(0)
+    next(batches)
+    for file in the_store(cache).iterdir():
+        file.unlink()
+    for inputs, (again, _) in zip(expected[1:], batches, strict=True):
+        assert torch.equal(inputs, again)
+
+
+def test_two_processes_build_one_store(photos: Path, cache: Path) -> None:
+    command = [sys.executable, "-c", BUILD, str(photos)]
+    processes = [subprocess.Popen(command, stdout=subprocess.DEVNULL, env=dict(os.environ)) for _ in range(2)]
+    assert [process.wait() for process in processes] == [0, 0]
+    store.Store.open(the_store(cache), check_everything=True)
