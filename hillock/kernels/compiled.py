@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 from torch.autograd import Function
+from torch.overrides import TorchFunctionMode
 
 from hillock.kernels import setting
 
@@ -56,14 +57,42 @@ class _Traced(Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[None, None, Tensor]:
         (x,) = ctx.saved_tensors
         wide = _wide(x.dtype)
-        slope = ctx.activation.slope(x.to(wide), **ctx.constants)
+        with _Surviving():
+            slope = ctx.activation.slope(x.to(wide), **ctx.constants)
         return None, None, (gradient.to(wide) * slope).to(x.dtype)
 
 
 def _evaluate(expression: Callable[..., Tensor], x: Tensor, constants: Mapping[str, Any]) -> Tensor:
     wide = _wide(x.dtype)
     widened = {name: value.to(wide) if isinstance(value, Tensor) else value for name, value in constants.items()}
-    return expression(x.to(wide), **widened).to(x.dtype)
+    with _Surviving():
+        return expression(x.to(wide), **widened).to(x.dtype)
+
+
+class _Surviving(TorchFunctionMode):
+    """Puts forms in place of functions that a compiler would turn into something inaccurate: expm1, so far."""
+
+    def __torch_function__(
+        self, function: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        if function in (torch.expm1, Tensor.expm1):
+            return _exp_minus_one(args[0])
+        return function(*args, **(kwargs or {}))
+
+
+def _exp_minus_one(x: Tensor) -> Tensor:
+    """Return e^x - 1 by its series for |x| < 1/2 and by the difference beyond.
+
+    Inductor (2.13, CPU) computes expm1(x) as exp(x) - 1 everywhere, which loses every digit of a small x. The series is
+    cut where the next term is below a quarter of a unit: (1/2)^8/9! = 1e-8 in float32, (1/2)^15/16! = 1e-18 in float64.
+    """
+    is_small = x.abs() < 0.5
+    small = torch.where(is_small, x, torch.zeros_like(x))  # keeps the branch that is not taken finite
+    terms = 15 if x.dtype is torch.float64 else 8
+    series = torch.ones_like(x)
+    for n in range(terms, 1, -1):
+        series = 1 + series * small / n
+    return torch.where(is_small, small * series, torch.exp(x) - 1)
 
 
 def _wide(dtype: torch.dtype) -> torch.dtype:

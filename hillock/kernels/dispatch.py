@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
+import torch.fx
 from torch import Tensor
 from torch.autograd import forward_ad
 from torch.compiler import is_dynamo_compiling
@@ -63,8 +64,10 @@ def apply(activation: Activation, x: Tensor, constants: Mapping[str, float | Ten
 def _apply(activation: Activation, x: Tensor, constants: Mapping[str, float | Tensor]) -> Tensor:
     if torch.compiler.is_compiling():
         return compiled.traced(activation, x, constants)
-    if not isinstance(x, Tensor):  # a symbol of torch.fx, whose operations are written down
-        return activation.value(x, **constants)  # type: ignore[unreachable]
+    symbol: Any = x
+    if isinstance(symbol, torch.fx.Proxy):  # torch.fx writes calls down: this one stays one call
+        written: Tensor = symbol.tracer.create_proxy("call_function", _Written(activation), (symbol,), dict(constants))
+        return written
     if has_torch_function_unary(x):
         return handle_torch_function(apply, (x,), activation, x, constants)
     bound, tensors = bind(activation, constants)
@@ -77,6 +80,17 @@ def _apply(activation: Activation, x: Tensor, constants: Mapping[str, float | Te
     if not tensors and bound.cpu:
         _QUICK[(activation, *constants.items()) if constants else activation] = bound.cpu
     return bound.forward(x, *tensors)
+
+
+class _Written:
+    """`apply` for one activation, as torch.fx puts it into a graph."""
+
+    def __init__(self, activation: Activation) -> None:
+        self.activation = activation
+        self.__name__ = self.__qualname__ = f"apply_{activation.name}"
+
+    def __call__(self, x: Tensor, **constants: float | Tensor) -> Tensor:
+        return apply(self.activation, x, constants)
 
 
 def slope(activation: Activation, x: Tensor, constants: Mapping[str, float | Tensor]) -> Tensor:
