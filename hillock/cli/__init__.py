@@ -51,6 +51,7 @@ VERBS: tuple[Verb, ...] = (
     Verb("export", "hillock.cli.export:export", "Write a run as safetensors, torch program, ONNX and model card."),
     Verb("diagnose", "hillock.cli.diagnose:diagnose", "Find what is wrong with a network or a run, and what to try."),
     Verb("treat", "hillock.cli.treat:treat", "Test which remedy helps a sick run, in short paired trainings."),
+    Verb("bench", "hillock.cli.bench:bench", "Measure accuracy and speed on this machine, beside torch."),
 )
 
 _PROGRAM_HELP = """Activation functions and everything else that decides whether a deep image classifier trains.
