@@ -152,9 +152,7 @@ class _Worker:
         return found
 
     def close(self) -> None:
-        assert self.process.stdin is not None
-        self.process.stdin.close()
-        self.process.wait(timeout=30)
+        self.process.communicate(timeout=30)  # closes its input, which ends it
 
 
 def serve(way_name: str, setting: Setting) -> None:
