@@ -65,6 +65,7 @@ class Materials:
 
     @property
     def steps_per_epoch(self) -> int:
+        """Whole batches in the training part."""
         return len(self.batches)
 
     def to_device(self, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:

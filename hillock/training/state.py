@@ -31,20 +31,24 @@ class Sums:
 
     @classmethod
     def empty(cls, device: torch.device) -> Sums:
+        """Return sums over nothing, on the device that will add to them."""
         zero = torch.zeros((), dtype=torch.float64, device=device)
         return cls(zero, zero.clone())
 
     def take_time(self, pictures: int, seconds: float, waited: float) -> None:
+        """Add one step: its pictures over all processes, its seconds, and how many of these were waiting."""
         self.timed += pictures
         self.seconds += seconds
         self.waited += waited
 
     @property
     def images_per_second(self) -> float | None:
+        """Pictures of all processes a second of training, or None before anything was timed."""
         return self.timed / self.seconds if self.seconds else None
 
     @property
     def waiting_share(self) -> float | None:
+        """The share of the training time spent waiting for the next batch."""
         return self.waited / self.seconds if self.seconds else None
 
 
