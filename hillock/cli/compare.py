@@ -43,6 +43,10 @@ def compare(
     metric: Annotated[
         str | None, typer.Option("--metric", help="test_error (default), test_loss or validation_error.")
     ] = None,
+    tune: Annotated[
+        int | None,
+        typer.Option("--tune", min=1, help="First try so many learning rates for each activation."),
+    ] = None,
     image_size: door.ImageSize = None,
     recipe: door.RecipeName = None,
     study: Annotated[
@@ -69,6 +73,10 @@ def compare(
         hillock compare --data digits --network resnet8 --epochs 6 --seeds 6
             --activations relu,leaky_relu,elu,gelu,silu,mish --out runs/digits
 
+    Each with a learning rate of its own, eight tried for each:
+
+        hillock compare --data digits --network resnet8 --tune 8 --out runs/tuned
+
     Go on after Ctrl-C, or add seeds:
 
         hillock compare --study runs/digits --seeds 12 --out runs/digits --resume
@@ -77,9 +85,11 @@ def compare(
 
     asked = {"data": data, "network": network, "epochs": epochs, "image_size": image_size, "device": device}
     if study is not None:
-        design = _stored_design(study, seeds, {**asked, "activations": activations, "recipe": recipe, "rope": rope})
+        fixed = {"activations": activations, "recipe": recipe, "rope": rope, "metric": metric, "tune": tune}
+        design = _stored_design(study, seeds, {**asked, **fixed, "reference": reference})
     else:
-        design = _design(activations, recipe, asked, seeds=seeds, reference=reference, rope=rope, metric=metric)
+        given = {"seeds": seeds, "reference": reference, "rope": rope, "metric": metric, "tune": tune}
+        design = _design(activations, recipe, asked, {name: v for name, v in given.items() if v is not None})
     begin = time.monotonic()
     with _shown(quiet=quiet or as_json) as progress:
         result = comparison.compare(
@@ -94,31 +104,19 @@ def compare(
         _print(result, page, time.monotonic() - begin)
 
 
-def _design(
-    activations: str | None,
-    recipe: str | None,
-    asked: dict[str, Any],
-    *,
-    seeds: int | None,
-    reference: str | None,
-    rope: float | None,
-    metric: str | None,
-) -> Study:
-    """Return the study that the options describe."""
-    from hillock.comparison import Arm, Study
+def _design(activations: str | None, recipe: str | None, asked: dict[str, Any], given: dict[str, Any]) -> Study:
+    """Return the study that the options describe; `given` holds those that were typed."""
+    from hillock.comparison import Arm, Study, Tuning
     from hillock.report import wording
 
-    given: dict[str, Any] = {"seeds": seeds, "reference": reference, "metric": metric}
-    if rope is not None:
-        # In points on the command line, as people speak of errors; as a share in the study.
-        given["rope"] = rope / 100 if wording.is_share(metric or "test_error") else rope
-    if given["reference"] is not None:
+    if "tune" in given:
+        given["tuning"] = Tuning(trials=given.pop("tune"))
+    if "rope" in given and wording.is_share(given.get("metric", "test_error")):
+        given["rope"] /= 100  # points on the command line, as people speak of errors; a share in the study
+    if "reference" in given:
         given["reference"] = Arm.parse(given["reference"]).name
-    return Study(
-        arms=tuple(Arm.parse(text) for text in door.split_names(activations or DEFAULT_ACTIVATIONS)),
-        recipe=door.recipe(recipe, **asked),
-        **{name: value for name, value in given.items() if value is not None},
-    )
+    names = door.split_names(activations or DEFAULT_ACTIVATIONS)
+    return Study(arms=tuple(map(Arm.parse, names)), recipe=door.recipe(recipe, **asked), **given)
 
 
 # Compared when nothing else is asked for: the rectifier, its leaky form, and the smooth ones of later years.

@@ -58,6 +58,8 @@ def comparison_page(comparison: Comparison, path: Path | str) -> Path:
         health=[_health_row(comparison, arm) for arm in comparison.arms],
         cost=[_cost_row(comparison, arm) for arm in comparison.arms],
         cost_note=_cost_note(comparison),
+        tuning=_tuning(comparison),
+        tuning_note=_tuning_note(comparison),
         notes=_notes(comparison),
         raw_names=[arm.name for arm in comparison.arms],
         raw=_raw(comparison),
@@ -179,15 +181,20 @@ def _cost_note(comparison: Comparison) -> str:
 def _notes(comparison: Comparison) -> list[str]:
     """Return what the numbers can and cannot say."""
     study = comparison.study
+    treated = "every activation was trained with the same recipe and none was tuned"
+    if comparison.choices:
+        treated = "every activation was tuned with the same effort, and trained with seeds that tuning had not used"
     notes = [
         f"The unit of evidence is the seed: {len(study.seeds)} for each activation. The answer holds for this network, "
-        f"this data and these settings; every activation was trained with the same recipe and none was tuned.",
+        f"this data and these settings; {treated}.",
     ]
     floors = [arm.sampling_error for arm in comparison.arms if arm.sampling_error is not None]
     if floors:
         floor = wording.margin(round(max(floors), 4), study.metric)
         count = comparison.test_pictures
-        one = "" if not count else f" of {count:,} pictures, one of which is {100 / count:.2g} points"
+        one = "" if not count else f" of {count:,} pictures"
+        if count and wording.is_share(study.metric):
+            one += f", one of which is {100 / count:.2g} points"
         notes.append(
             f"The verdicts are about this test set{one}. Other pictures of the same kind would move a difference by up "
             f"to {floor} (standard error), however many seeds were trained."
@@ -209,6 +216,35 @@ def _notes(comparison: Comparison) -> list[str]:
             f"takes: {plans}."
         )
     return notes
+
+
+def _tuning(comparison: Comparison) -> list[dict[str, Any]]:
+    """Return what was chosen for each arm, and what the recipe as it stands would have given."""
+    rows = []
+    for arm, plain in zip(comparison.arms, comparison.untuned_arms, strict=False):
+        choice = comparison.choices[arm.name]
+        chosen = [f"{name.rpartition('.')[2].replace('_', ' ')} {value:g}" for name, value in choice.settings.items()]
+        rows.append(
+            {
+                "name": arm.name,
+                "settings": ", ".join(chosen) + (" (at the border of what was tried)" if choice.at_border else ""),
+                "trials": len(choice.trials),
+                "plain": wording.score(plain.mean, comparison.study.metric),
+                "tuned": wording.score(arm.mean, comparison.study.metric),
+                "verdict": plain.verdict,
+            }
+        )
+    return rows
+
+
+def _tuning_note(comparison: Comparison) -> str:
+    if not comparison.choices:
+        return ""
+    trials = sum(len(choice.trials) for choice in comparison.choices.values())
+    return (
+        f"{wording.counted(trials, 'trial')} in all, the same settings for every activation, chosen by the error on "
+        f"validation pictures. The columns on the right are the same seeds with the recipe as it stands."
+    )
 
 
 def _raw(comparison: Comparison) -> list[dict[str, Any]]:

@@ -83,8 +83,10 @@ def test_options_make_the_design(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setattr("hillock.comparison.compare", stop)
     words = ["--reference", "rectifier", "--rope", "0.5", "--activations", "gelu,relu,leaky_relu(negative_slope=0.2)"]
-    assert cli.run([*SMALL, *words, "--out", str(tmp_path)]) == 130
+    assert cli.run([*SMALL, *words, "--tune", "5", "--out", str(tmp_path)]) == 130
     (study,) = seen
+    assert study.tuning is not None
+    assert study.tuning.trials == 5
     assert study.rope == 0.005, "points on the command line, a share in the study"
     assert study.reference == "relu"
     assert [arm.name for arm in study.arms] == ["gelu", "relu", "leaky_relu(negative_slope=0.2)"]

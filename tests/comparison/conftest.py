@@ -33,7 +33,8 @@ def train(recipe, folder, progress, /):
     curve = [{"epoch": e, "test_error": error + (recipe.epochs - e) * 0.1, "train_loss": 1.0 / e, "seconds": float(e)}
              for e in range(1, recipe.epochs + 1)]
     correct = numpy_generator(recipe.seed, "pictures", recipe.activation).random(200) > error
-    result = {"scores": {"test_error": float(error), "test_loss": 0.3}, "curve": curve, "seconds": 2.0 + own, "parameters": 1234,
+    result = {"scores": {"test_error": float(error), "test_loss": 0.3}, "curve": curve, "seconds": 2.0 + own,
+              "parameters": 1234,
               "chance": {"test_error": 0.9, "test_loss": 2.3, "validation_error": 0.9}, "correct": pack_bits(correct),
               "health": {"healthy": recipe.activation != "tanh", "findings": [] if recipe.activation != "tanh" else
                          [{"rule": "saturated", "severity": "warning", "where": "act1", "explanation": "Too much."}]}}
