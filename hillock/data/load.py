@@ -13,8 +13,9 @@ from hillock.data.augmentation import Augmentation
 from hillock.data.dataset import DataSet
 from hillock.data.listing import Listing
 from hillock.data.parts import rows_of_parts
+from hillock.data.preparing import Progress, prepare
 from hillock.data.splitting import Rows
-from hillock.data.store import IN_MEMORY_BYTES, Progress, cache_folder, prepare
+from hillock.data.store import IN_MEMORY_BYTES, cache_folder
 from hillock.errors import DataError, UnknownNameError, UsageError
 
 __all__ = ["load"]
@@ -49,7 +50,7 @@ def load(
     * `limit`: at most this many pictures of each part, classes in proportion.
     * `augmentation`: its `short_side` and `mean` say how pictures are stored and which mean is subtracted.
     * `broken`: "refuse" a source with unreadable pictures, naming them, or "skip" them, noting them in the data set.
-    * `cache`, `workers`, `progress`: of the prepared store, see `hillock.data.store.prepare`.
+    * `cache`, `workers`, `progress`: of the prepared store, see `hillock.data.preparing.prepare`.
 
     Raises `DataError` when the source cannot be used.
     """

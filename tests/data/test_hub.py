@@ -13,7 +13,7 @@ from PIL import Image
 
 from hillock import data
 from hillock.data import hub
-from hillock.data.store import prepare
+from hillock.data.preparing import prepare
 
 NAMES = ["cat", "dog", "owl"]
 FEATURES = datasets.Features({"picture": datasets.Image(), "kind": datasets.ClassLabel(names=NAMES)})

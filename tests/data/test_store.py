@@ -17,7 +17,7 @@ import torch
 from PIL import Image
 
 from hillock import data
-from hillock.data import folders, store
+from hillock.data import folders, preparing, store
 from hillock.data.pictures import decode
 from hillock.errors import DataError
 
@@ -33,7 +33,7 @@ def small_chunks(monkeypatch: pytest.MonkeyPatch, pictures: int = 3) -> None:
 
 def test_the_second_load_decodes_nothing(photos: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = data.load(photos, image_size=8)
-    monkeypatch.setattr(store, "decode", None)
+    monkeypatch.setattr(preparing, "decode", None)
     again = data.load(photos, image_size=8)
     assert torch.equal(first.train.images, again.train.images)
     assert first.fingerprint == again.fingerprint
@@ -47,7 +47,7 @@ def test_a_store_holds_what_decoding_gives(
     small_chunks(monkeypatch)
     listing = folders.read(photos)
     steps: list[tuple[int, int]] = []
-    opened, _ = store.prepare(
+    opened, _ = preparing.prepare(
         listing, numpy.arange(40), size=8, channels=3, workers=workers, progress=lambda *step: steps.append(step)
     )
     for row, path in enumerate(listing.read(range(40))):
@@ -106,16 +106,16 @@ def test_a_damaged_store_is_detected_and_built_again(
 BUILD = """
 import sys, time
 from pathlib import Path
-from hillock.data import folders, store
+from hillock.data import folders, preparing, store
 import numpy
-real = store.decode
+real = preparing.decode
 def slow(*arguments, **options):
     time.sleep(0.02)
     return real(*arguments, **options)
-store.decode = slow
+preparing.decode = slow
 store.CHUNK_BYTES = 3 * 8 * 8 * 3
 print("ready", flush=True)
-store.prepare(folders.read(Path(sys.argv[1])), numpy.arange(40), size=8, channels=3, workers=2)
+preparing.prepare(folders.read(Path(sys.argv[1])), numpy.arange(40), size=8, channels=3, workers=2)
 """
 
 
@@ -142,9 +142,9 @@ def test_a_killed_build_goes_on_where_it_stopped(photos: Path, cache: Path, monk
         decoded.append(arguments[0])
         return decode(*arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(store, "decode", counting)
+    monkeypatch.setattr(preparing, "decode", counting)
     listing = folders.read(photos)
-    opened, _ = store.prepare(listing, numpy.arange(40), size=8, channels=3)
+    opened, _ = preparing.prepare(listing, numpy.arange(40), size=8, channels=3)
     assert len(decoded) == 40 - 3 * done
     for row, path in enumerate(listing.read(range(40))):
         assert numpy.array_equal(opened.images[row].permute(1, 2, 0).numpy(), decode(path, 8, 3))
@@ -191,7 +191,7 @@ def test_a_full_disk_is_said_and_leaves_no_store(photos: Path, cache: Path, monk
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(store, "_write", full)
+    monkeypatch.setattr(preparing, "_write", full)
     with pytest.raises(DataError, match=r"MiB of free space.*HILLOCK_CACHE"):
         data.load(photos, image_size=8)
     assert not [folder for folder in (cache / "prepared").iterdir() if folder.is_dir() and folder.suffix != ".building"]
