@@ -2,7 +2,7 @@
 // coefficients come from tables by a permutation (one instruction a coefficient); the result is one final rounding of an
 // exact number plus a small one, so the error stays below 1 ULP. The values are those of the tables alone: a lane does
 // not depend on its neighbours, on alignment or on the length. Lanes outside the table (tails, NaN, infinities) are
-// flagged and repaired by the float64 path, a block of 512 at a time.
+// flagged and repaired by the float64 path, a block of 2048 at a time.
 #pragma once
 
 #include "exact.h"
@@ -18,7 +18,7 @@ namespace hillock {
 using Vector = __m512;
 using Lanes = __mmask16;
 constexpr int width = 16;   // lanes of a vector
-constexpr int block = 512;  // elements that are finished, repairs included, before the next are begun
+constexpr int block = 2048;  // elements that are finished, repairs included, before the next: they stay in the first cache
 
 #define HILLOCK_INLINE __attribute__((always_inline)) inline
 
@@ -31,9 +31,9 @@ struct Pair {  // high + low, |low| a fraction of |high|
 // G(t) by its table; t must lie in [T::low, T::high], other lanes give rubbish.
 template <class T>
 HILLOCK_INLINE Pair look_up(Vector t) {
-  Vector u = t;
-  if constexpr (T::bend != 0.0f) u = _mm512_mul_ps(t, _mm512_fmadd_ps(t, all(T::bend), all(1.0f)));
-  const __m512i index = _mm512_castps_si512(_mm512_fmadd_ps(u, all(T::scale), all(T::magic)));
+  Vector scale = all(T::scale);
+  if constexpr (T::bend != 0.0f) scale = _mm512_fmadd_ps(t, all(T::bend * T::scale), scale);
+  const __m512i index = _mm512_castps_si512(_mm512_fmadd_ps(t, scale, all(T::magic)));
   const auto row = [&](int k) __attribute__((always_inline)) {
     return _mm512_permutex2var_ps(_mm512_load_ps(T::rows[k]), index, _mm512_load_ps(T::rows[k] + 16));
   };
@@ -181,48 +181,58 @@ inline void narrow(const float* from, uint16_t* to, int count, Float16) {
 // ------------------------------------------------------------------------------------------------ the loop over blocks
 
 struct Flags {
-  Lanes lanes[block / width];
-  int count() const {
-    int sum = 0;
-    for (const Lanes l : lanes) sum += __builtin_popcount(l);
-    return sum;
+  alignas(64) Lanes lanes[block / width];
+
+  // Calls f(vector) for every vector that has a flagged lane.
+  template <class Call>
+  HILLOCK_INLINE void each(Call f) const {
+    for (int group = 0; group < block / width; group += 32) {
+      const __m512i flags = _mm512_load_si512(lanes + group);
+      for (uint32_t some = _mm512_test_epi16_mask(flags, flags); some; some &= some - 1)
+        f(group + __builtin_ctz(some));
+    }
   }
 };
 
-// Puts the float64 path's results into the flagged lanes of y. Many: the whole block is computed; few: they are gathered.
+// Puts the float64 path's results into the flagged lanes of y. Few: they are gathered; many: all lanes are computed.
 template <class F, int constants_count, bool is_backward>
 __attribute__((noinline)) void repair(const Flags& flags, const float* g, const float* x, float* y, int vectors,
                                       const double* constants) {
   alignas(64) float xs[block + width], gs[block + width], ys[block + width];
-  const bool many = flags.count() > block / 4;
+  const auto compute = [&](const float* g_from, const float* x_from, int count) {
+    if constexpr (is_backward) exact_backward<F, Float32, constants_count>(g_from, x_from, ys, count, constants, false);
+    else exact_forward<F, Float32, constants_count>(x_from, ys, count, constants, false);
+  };
   int n = 0;
-  for (int v = 0; v < vectors; ++v) {
-    const Lanes lanes = many ? Lanes(~0) : flags.lanes[v];
+  flags.each([&](int v) { n += __builtin_popcount(flags.lanes[v]); });
+  if (n > vectors * width / 3) {
+    compute(g, x, vectors * width);
+    flags.each([&](int v) {
+      _mm512_mask_storeu_ps(y + v * width, flags.lanes[v], _mm512_load_ps(ys + v * width));
+    });
+    return;
+  }
+  n = 0;
+  flags.each([&](int v) {
+    const Lanes lanes = flags.lanes[v];
     _mm512_storeu_ps(xs + n, _mm512_maskz_compress_ps(lanes, _mm512_loadu_ps(x + v * width)));
     if (is_backward) _mm512_storeu_ps(gs + n, _mm512_maskz_compress_ps(lanes, _mm512_loadu_ps(g + v * width)));
     n += __builtin_popcount(lanes);
-  }
-  for (int i = n; i % width; ++i) xs[i] = gs[i] = 1.0f;  // whole vectors
-  const int64_t padded = (n + width - 1) / width * width;
-  if constexpr (is_backward) exact_backward<F, Float32, constants_count>(gs, xs, ys, padded, constants, false);
-  else exact_forward<F, Float32, constants_count>(xs, ys, padded, constants, false);
+  });
+  for (; n % width; ++n) xs[n] = gs[n] = 1.0f;  // whole vectors
+  compute(gs, xs, n);
   n = 0;
-  for (int v = 0; v < vectors; ++v) {
+  flags.each([&](int v) {
     const Lanes lanes = flags.lanes[v];
-    Vector old = _mm512_loadu_ps(y + v * width);
-    if (many) {
-      _mm512_storeu_ps(y + v * width, _mm512_mask_mov_ps(old, lanes, _mm512_loadu_ps(ys + v * width)));
-    } else if (lanes) {
-      _mm512_storeu_ps(y + v * width, _mm512_mask_expandloadu_ps(old, lanes, ys + n));
-      n += __builtin_popcount(lanes);
-    }
-  }
+    _mm512_mask_storeu_ps(y + v * width, lanes, _mm512_maskz_expandloadu_ps(lanes, ys + n));
+    n += __builtin_popcount(lanes);
+  });
 }
 
 // One block of float32: `vectors` whole vectors; y does not overlap x or g.
 template <class F, class Shape, int constants_count, bool is_backward>
 HILLOCK_INLINE void one_block(const float* g, const float* x, float* y, int vectors, const double* constants) {
-  alignas(64) Flags flags;
+  Flags flags;
   Lanes any = 0;
   if (vectors < block / width) std::memset(&flags, 0, sizeof flags);
 #pragma GCC unroll 2

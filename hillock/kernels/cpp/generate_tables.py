@@ -145,8 +145,8 @@ def cores() -> str:
 # A table describes a function G on 32 intervals. On interval i, with r = t - c (exact, because c has few bits):
 #     G = A + A' + r (B + B' + r (Q0 + Q1 r + ...))
 # A and B are float32, A' and B' their remainders. Then the only rounding errors that count are the last one and, scaled
-# by |G - A|/|G|, that of G - A. B' is kept only where G has a root. Where 1 - G is formed too, A is a multiple of 2^-24,
-# so that 1 - A is exact (2^-23 where 1 - A is above 1).
+# by |G - A|/|G|, that of G - A. B' is kept only where G has a root, or on request. Where 1 - G is formed too, A is a
+# multiple of 2^-24 (2^-23 where 1 - A is above 1), so that 1 - A is exact.
 INTERVALS = 32
 FIT_BITS = 28.3
 RANGE_MARGIN = mpf(2) ** -18  # the interval index is rounded: neighbours overlap by this much, relative to the range
@@ -375,10 +375,12 @@ TABLES = (
     Table("sigmoid_slope", lambda a: sigmoid(a) * sigmoid(-a), 0.0, 8.0, pinned=(0.0,)),
     Table("silu_slope_tail", lambda a: silu_slope(-a), 0.0, 8.0, complement=True, pinned=(0.0,), root=1.278),
     Table("tanh_over_x", over(mpmath.tanh, 1.0), 0.0, 9.25, pinned=(0.0,)),
-    Table("tanh_slope", lambda a: mpmath.sech(a) ** 2, 0.0, 5.5, pinned=(0.0,)),
+    Table("tanh_slope", lambda a: mpmath.sech(a) ** 2, 0.0, 7.0, pinned=(0.0,)),
     Table("gelu_tail", normal_tail, 0.0, 5.125, bend=0.55, careful=True, one_from=5.5, complement=True, pinned=(0.0,)),
-    Table("gelu_slope_tail", lambda a: gelu_slope(-a), 0.0, 5.0, bend=0.3, one_from=6.25, complement=True, pinned=(0.0,), root=0.7518),
-    Table("gelu_tanh_tail", lambda a: gelu_tanh_gate(-a), 0.0, 4.75, bend=0.6, careful=True, one_from=5.25, complement=True, pinned=(0.0,)),
+    Table("gelu_slope_tail", lambda a: gelu_slope(-a), 0.0, 5.0, bend=0.3, one_from=6.25, complement=True,
+          pinned=(0.0,), root=0.7518),
+    Table("gelu_tanh_tail", lambda a: gelu_tanh_gate(-a), 0.0, 4.75, bend=0.6, careful=True, one_from=5.25,
+          complement=True, pinned=(0.0,)),
     Table(
         "gelu_tanh_slope_tail", lambda a: gelu_tanh_slope(-a), 0.0, 5.25, bend=0.3, one_from=5.75, complement=True, pinned=(0.0,),
         root=0.7524,
