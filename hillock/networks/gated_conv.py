@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from hillock.errors import UsageError
 from hillock.layers.causal import CausalConv1d
+from hillock.layers.initialisation import SCHEMES, gain_of
 from hillock.layers.shortcut import ScaledAddition
 from hillock.layers.undrawn import undrawn
 from hillock.networks.base import ActivationSites, Network
@@ -153,6 +154,23 @@ class GatedConvNet(Network):
         """Return the mean negative log probability of targets [N, T] (natural logarithm; e^loss is the perplexity)."""
         loss: Tensor = self.softmax(self.features(tokens).flatten(0, 1), targets.flatten()).loss
         return loss
+
+    @torch.no_grad()
+    def initialise(self, scheme: str | None, *, sites: ActivationSites, seed: int) -> None:
+        """Fill the weights; the gates' half of a scheme with a gain is drawn without it.
+
+        Then the gates' inputs have the variance of the layer's, E[(A · φ(B))²] = gain² · E[x²] · E[φ(z)²] = E[x²], and
+        signals keep their size.
+        """
+        super().initialise(scheme, sites=sites, seed=seed)
+        if SCHEMES[scheme or self.default_initialisation].uses_gain:
+            gain = gain_of(sites(1))
+            for layer in self.modules():
+                if isinstance(layer, GatedLayer):
+                    weight = layer.conv.conv.weight.clone()
+                    if not weight.is_meta:
+                        weight[weight.shape[0] // 2 :] /= gain
+                        layer.conv.conv.weight = weight
 
     def features(self, tokens: Tensor) -> Tensor:
         """Return what the output layer reads, [N, T, channels]."""

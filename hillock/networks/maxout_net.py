@@ -1,9 +1,9 @@
 """Maxout networks, dense and convolutional, with dropout.
 
 Follows Goodfellow, Warde-Farley, Mirza, Courville, Bengio, "Maxout networks" (1302.4389), section 5, with the layer
-sizes of the authors' published configurations for permutation-invariant MNIST and for CIFAR-10. Departures: weights are drawn
-from a normal law with the variance of their uniform one; the limit on the norm of weight vectors is the optimiser's
-business and not the network's.
+sizes of the authors' published configurations for permutation-invariant MNIST and for CIFAR-10. Departures: weights are
+drawn from a normal law with the variance of their uniform one; the limit on the norm of weight vectors is the
+optimiser's business and not the network's.
 """
 
 from __future__ import annotations
