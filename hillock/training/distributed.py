@@ -91,6 +91,8 @@ def joined(device: str) -> Iterator[World]:
             got=f"local rank {world.local_rank}",
             instead="--device cpu or a smaller --nproc-per-node",
         )
+    if on_gpu:
+        torch.cuda.set_device(world.local_rank)
     # An already joined process (a program of somebody's own) stays joined.
     started_here = not dist.is_initialized()
     if started_here:

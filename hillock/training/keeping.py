@@ -64,8 +64,8 @@ def restore(materials: Materials) -> TrainingState | None:
         loss, wrong, count = shares[world.rank]
     else:
         loss, wrong, count = shares.sum(0) * float(world.is_first)
-    state.sums.loss.copy_(loss)
-    state.sums.wrong.copy_(wrong)
+    state.sums.loss = loss.to(materials.device)
+    state.sums.wrong = wrong.to(materials.device)
     state.sums.count = int(count)
     return state
 
