@@ -29,6 +29,7 @@ def diagnose(
     write_baseline: Annotated[Path | None, typer.Option("--write-baseline", help="Accept all findings.")] = None,
     sarif: Annotated[Path | None, typer.Option("--sarif", help="Also write SARIF 2.1.0 to this file.")] = None,
     junit: Annotated[Path | None, typer.Option("--junit", help="Also write JUnit XML to this file.")] = None,
+    html: Annotated[Path | None, typer.Option("--html", help="Also write a run's page (curves, depth) here.")] = None,
     explain: Annotated[str | None, typer.Option("--explain", help="Say what a rule means, and stop.")] = None,
     show: Annotated[
         str | None, typer.Option("--show", help="Produce a phenomenon and show it; `list` names them.")
@@ -56,11 +57,18 @@ def diagnose(
 
     if target is None:
         raise UsageError("a run folder or FILE.py:FUNCTION", got="nothing", instead="hillock diagnose runs/NAME")
+    if html is not None and not Path(target).is_dir():
+        raise UsageError("a run's folder for --html", got=target, instead="hillock diagnose runs/NAME --html page.html")
     wanted = None if fail_on is None else exchange.demands(fail_on)
     known = frozenset[str]() if baseline is None else exchange.known_findings(baseline)
     if watch:
         _follow(Path(target), samples)
     diagnosis = examined(target, data=data, image_size=image_size, samples=samples, stage=stage)
+    if html is not None:
+        from hillock.report import run_page
+        from hillock.training import Run
+
+        run_page(Run.open(target), diagnosis, html)
     if write_baseline is not None:
         exchange.write_baseline(diagnosis, write_baseline)
         known = known | {finding.fingerprint for finding in diagnosis.findings}
