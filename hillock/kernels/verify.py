@@ -40,7 +40,8 @@ DEFAULTS: Mapping[str, Mapping[str, float]] = {
     "celu": {"alpha": 1.0},
     "leaky_relu": {"negative_slope": 0.01},
     "prelu": {"negative_slope": 0.25},
-    "hardtanh": {"min_val": -1.0, "max_val": 1.0},
+    "rrelu": {"negative_slope": (1 / 8 + 1 / 3) / 2},
+    "hard_tanh": {"low": -1.0, "high": 1.0},
 }
 
 

@@ -23,7 +23,7 @@ void add_sigmoid_family(std::vector<Kernel>& table) {
   table.push_back(exact_kernel<Tanh>("tanh"));
 #endif
   table.push_back(exact_kernel<LogSigmoid>("log_sigmoid"));
-  table.push_back(exact_kernel<Tanhshrink>("tanhshrink"));
+  table.push_back(exact_kernel<Tanhshrink>("tanh_shrink"));
 }
 
 }  // namespace hillock

@@ -175,11 +175,11 @@ struct Entry {
 constexpr Entry entries[] = {
     {"sigmoid", check<Sigmoid>}, {"log_sigmoid", check<LogSigmoid>}, {"silu", check<Silu>},
     {"swish", check<Swish>}, {"gelu_sigmoid", check<GeluSigmoid>}, {"tanh", check<Tanh>},
-    {"tanhshrink", check<Tanhshrink>}, {"gelu", check<Gelu>}, {"gelu_tanh", check<GeluTanh>}, {"mish", check<Mish>},
+    {"tanh_shrink", check<Tanhshrink>}, {"gelu", check<Gelu>}, {"gelu_tanh", check<GeluTanh>}, {"mish", check<Mish>},
     {"softplus", check<Softplus>}, {"elu", check<Elu>}, {"celu", check<Celu>}, {"selu", check<Selu>},
-    {"su", check<Su>}, {"softsign", check<Softsign>}, {"hardswish", check<Hardswish>},
-    {"hardsigmoid", check<Hardsigmoid>}, {"relu", check<Relu>}, {"leaky_relu", check<LeakyRelu>},
-    {"prelu", check<LeakyRelu>}, {"relu6", check<Relu6>}, {"hardtanh", check<Hardtanh>},
+    {"su", check<Su>}, {"softsign", check<Softsign>}, {"hard_swish", check<Hardswish>},
+    {"hard_sigmoid", check<Hardsigmoid>}, {"relu", check<Relu>}, {"leaky_relu", check<LeakyRelu>},
+    {"prelu", check<LeakyRelu>}, {"rrelu", check<LeakyRelu>}, {"relu6", check<Relu6>}, {"hard_tanh", check<Hardtanh>},
 };
 
 }  // namespace

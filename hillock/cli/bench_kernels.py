@@ -1,0 +1,86 @@
+"""`hillock bench verify`, `bench kernels` and `bench --status`: how right and how fast the kernels are."""
+
+from __future__ import annotations
+
+import json as json_text
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hillock.cli import door
+
+__all__ = ["kernels", "show_status", "verify"]
+
+
+def show_status() -> None:
+    """Print which path computes which function, dtype and device, and why."""
+    from hillock.kernels.status import status
+
+    print(status())
+
+
+def verify(
+    out: Annotated[Path, typer.Option(help="Folder for the result file verify.json.")] = Path("benchmarks/results"),
+    functions: Annotated[str | None, typer.Option(help="Names, separated by commas; all by default.")] = None,
+    stride: Annotated[int, typer.Option(min=1, help="Take every n-th float32 only (odd); 1 takes all 2^32.")] = 1,
+    workers: Annotated[int | None, typer.Option(min=1, help="Threads; all cores by default.")] = None,
+    seconds: Annotated[float | None, typer.Option(help="Begin nothing new after this many seconds.")] = None,
+) -> None:
+    """Compare every kernel with an independent oracle, on every float32 input; resumable.
+
+        hillock bench verify --functions silu,gelu
+
+    Prints the largest error in ULP, where it is, and the share of results that are the nearest value.
+    """
+    from hillock.errors import UsageError
+    from hillock.kernels import native
+    from hillock.kernels.verify import exhaustive
+
+    if not native.available():
+        raise UsageError("the native kernels", got=native.reason(), instead="installing a C++ compiler")
+    names = door.split_names(functions) if functions else None
+    for name in names or ():
+        door.check_name("native kernel", name, native.functions())
+    exhaustive(out / "verify.json", names, stride=stride, seconds=seconds, workers=workers or os.cpu_count() or 1)
+
+
+def kernels(
+    out: Annotated[Path, typer.Option(help="Folder for the result file kernels.json.")] = Path("benchmarks/results"),
+    functions: Annotated[str | None, typer.Option(help="Names, separated by commas; all that torch has.")] = None,
+    sizes: Annotated[str, typer.Option(help="Exponents of two of the numbers of elements.")] = "12,16,20,24",
+    dtypes: Annotated[str, typer.Option(help="float32, bfloat16, float16.")] = "float32,bfloat16",
+    deviations: Annotated[str, typer.Option(help="Standard deviations of the inputs.")] = "1,3",
+    threads: Annotated[str, typer.Option(help="Numbers of threads.")] = "1",
+    turns: Annotated[int, typer.Option(min=3, help="Turns each candidate gets.")] = 15,
+) -> None:
+    """Time forward and backward beside torch and beside plain copies, taking turns in one run.
+
+    hillock bench kernels --functions silu,gelu --sizes 16,20
+    """
+    import torch
+
+    from hillock.errors import UsageError
+    from hillock.kernels import native
+    from hillock.kernels.speed import TORCH, measure, overhead
+
+    if not native.available():
+        raise UsageError("the native kernels", got=native.reason(), instead="installing a C++ compiler")
+    names = door.split_names(functions) if functions else None
+    for name in names or ():
+        door.check_name("kernel with a counterpart in torch", name, TORCH)
+    for name in door.split_names(dtypes):
+        door.check_name("dtype", name, ("float32", "bfloat16", "float16"))
+    items = measure(
+        names,
+        sizes=[int(size) for size in door.split_names(sizes)],
+        dtypes=[getattr(torch, name) for name in door.split_names(dtypes)],
+        deviations=[float(deviation) for deviation in door.split_names(deviations)],
+        threads=[int(count) for count in door.split_names(threads)],
+        turns=turns,
+    )
+    result = {"items": items, "overhead": overhead()}
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "kernels.json").write_text(json_text.dumps(result, indent=1))
+    print(f"call of 16 elements, microseconds: {result['overhead']['microseconds']}")
