@@ -43,6 +43,9 @@ def compare(
     metric: Annotated[
         str | None, typer.Option("--metric", help="test_error (default), test_loss or validation_error.")
     ] = None,
+    target: Annotated[
+        float | None, typer.Option("--target", help="Also time how soon a score is reached; errors in per cent.")
+    ] = None,
     tune: Annotated[
         int | None,
         typer.Option("--tune", min=1, help="First try so many learning rates for each activation."),
@@ -83,13 +86,13 @@ def compare(
     """
     from hillock import comparison, report
 
+    typed = {"rope": rope, "metric": metric, "reference": reference, "tune": tune, "target": target}
     asked = {"data": data, "network": network, "epochs": epochs, "image_size": image_size, "device": device}
     if study is not None:
-        fixed = {"activations": activations, "recipe": recipe, "rope": rope, "metric": metric, "tune": tune}
-        design = _stored_design(study, seeds, {**asked, **fixed, "reference": reference})
+        design = _stored_design(study, seeds, {**asked, **typed, "activations": activations, "recipe": recipe})
     else:
-        given = {"seeds": seeds, "reference": reference, "rope": rope, "metric": metric, "tune": tune}
-        design = _design(activations, recipe, asked, {name: v for name, v in given.items() if v is not None})
+        given = {name: value for name, value in {**typed, "seeds": seeds}.items() if value is not None}
+        design = _design(activations, recipe, asked, given)
     begin = time.monotonic()
     with _shown(quiet=quiet or as_json) as progress:
         result = comparison.compare(
@@ -111,8 +114,9 @@ def _design(activations: str | None, recipe: str | None, asked: dict[str, Any], 
 
     if "tune" in given:
         given["tuning"] = Tuning(trials=given.pop("tune"))
-    if "rope" in given and wording.is_share(given.get("metric", "test_error")):
-        given["rope"] /= 100  # points on the command line, as people speak of errors; a share in the study
+    if wording.is_share(given.get("metric", "test_error")):
+        # Points and per cent on the command line, as people speak of errors; shares in the study.
+        given |= {name: given[name] / 100 for name in ("rope", "target") if name in given}
     if "reference" in given:
         given["reference"] = Arm.parse(given["reference"]).name
     names = door.split_names(activations or DEFAULT_ACTIVATIONS)

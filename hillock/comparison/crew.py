@@ -71,6 +71,12 @@ def _death(worker: _Worker, log: Path | None) -> Event:
     return {"event": "problem", "kind": "crash", "sentence": sentence, "traceback": printed}
 
 
+def _environment(threads: int) -> dict[str, str]:
+    """Return a worker's environment: so many threads, and everything importable that is importable here."""
+    limits = {name: str(threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")}
+    return {**os.environ, **limits, "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path)}
+
+
 class _Worker:
     """A worker process, the number of the job that it is at, and a thread that listens to it."""
 
@@ -85,7 +91,7 @@ class _Worker:
             stdout=subprocess.PIPE,
             stderr=printed,
             text=True,
-            env=os.environ | {name: str(threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")},
+            env=_environment(threads),
             start_new_session=True,  # Ctrl-C in the terminal reaches the caller alone, who then stops the workers
         )
         if not isinstance(printed, int):

@@ -127,6 +127,10 @@ class Study(Settings):
     """Confidence that all intervals of the table hold together."""
     power: Annotated[float, Field(gt=0, lt=1)] = 0.8
     """Probability of a verdict that the number of missing seeds is computed for."""
+    target: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    """A score to be timed: the report says how soon each arm reached it. Fixed beforehand, as everything here."""
+    target_quantity: Literal["", "train_error", "train_loss", "test_error", "test_loss", "validation_error"] = ""
+    """What the target is a value of (empty: the metric)."""
     tuning: Tuning | None = None
     """Tune every arm first (None: all train with the recipe as it stands)."""
 

@@ -82,6 +82,12 @@ class ArmResult:
     time_ratio: float | None
     """Geometric mean over seeds of (this arm's seconds / the reference's)."""
     time_ratio_interval: Interval | None
+    reached: int | None = None
+    """Runs that reached the study's target; None without a target."""
+    seconds_to_target: float | None = None
+    """Median over seeds of the training time to the target; a run that missed counts as longest, so it may be ∞."""
+    epochs_to_target: float | None = None
+    """The same in epochs."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -225,6 +231,7 @@ def _judge(study: Study, outcomes: Sequence[Outcome]) -> tuple[ArmResult, ...]:
                 seconds=_median([outcome.seconds for outcome in own]),
                 time_ratio=ratio,
                 time_ratio_interval=ratio_interval,
+                **_to_target(study, own),
             )
         )
     return tuple(results)
@@ -259,6 +266,25 @@ def _time_ratio(
         return None, None
     low, high = statistics.paired_t_interval(logs, level)
     return math.exp(plain.fmean(logs)), Interval(math.exp(low), math.exp(high) if high < 700 else math.inf)
+
+
+def _to_target(study: Study, own: Sequence[Outcome]) -> dict[str, Any]:
+    """Return how soon the target was reached; a miss is a long run, not a missing one."""
+    if study.target is None:
+        return {}
+    quantity = study.target_quantity or study.metric
+    epochs: list[float | None] = []
+    seconds: list[float | None] = []
+    for outcome in own:
+        good = (line for line in outcome.curve if line.get(quantity) is not None and line[quantity] <= study.target)
+        first: Mapping[str, Any] = next(good, {})
+        epochs.append(first.get("epoch"))
+        seconds.append(first.get("seconds"))
+    return {
+        "reached": sum(epoch is not None for epoch in epochs),
+        "seconds_to_target": statistics.median_time_to_target(seconds),
+        "epochs_to_target": statistics.median_time_to_target(epochs),
+    }
 
 
 def _sampling_error(own: Sequence[Outcome], reference: Sequence[Outcome]) -> float | None:

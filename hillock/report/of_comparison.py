@@ -58,6 +58,7 @@ def comparison_page(comparison: Comparison, path: Path | str) -> Path:
         health=[_health_row(comparison, arm) for arm in comparison.arms],
         cost=[_cost_row(comparison, arm) for arm in comparison.arms],
         cost_note=_cost_note(comparison),
+        target=wording.target_name(study),
         tuning=_tuning(comparison),
         tuning_note=_tuning_note(comparison),
         notes=_notes(comparison),
@@ -165,6 +166,7 @@ def _cost_row(comparison: Comparison, arm: ArmResult) -> dict[str, Any]:
         "ratio": wording.time_ratio(arm),
         "interval": "" if bounds is None or arm.verdict == "reference" else f"{bounds.low:.2f} to {bounds.high:.2f}×",
         "speed": f"{statistics.median(speeds):,.0f}" if speeds else "–",
+        "target": wording.to_target(arm),
         "parameters": f"{outcomes[0].parameters:,}" if outcomes[0].parameters else "–",
     }
 

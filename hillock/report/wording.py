@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from hillock.comparison import ArmResult, Comparison, Interval, Metric
+    from hillock.comparison import ArmResult, Comparison, Interval, Metric, Study
 
 __all__ = [
     "MEANINGS",
@@ -27,7 +27,9 @@ __all__ = [
     "remarks",
     "score",
     "seeds_missing",
+    "target_name",
     "time_ratio",
+    "to_target",
 ]
 
 MINUS = "−"
@@ -148,6 +150,24 @@ def failures(arm: ArmResult) -> str:
 def time_ratio(arm: ArmResult) -> str:
     """Return an arm's training time relative to the reference."""
     return "–" if arm.time_ratio is None else f"{arm.time_ratio:.2f}×"
+
+
+def target_name(study: Study) -> str:
+    """Return what the target is in words, or nothing without one."""
+    if study.target is None:
+        return ""
+    quantity = study.target_quantity or study.metric
+    return f"{score(study.target, quantity)} {metric_name(quantity)}"
+
+
+def to_target(arm: ArmResult) -> str:
+    """Return how soon an arm reached the target, and how often."""
+    if arm.reached is None or arm.epochs_to_target is None:
+        return "–"
+    often = f"{arm.reached} of {len(arm.per_seed)}"
+    if not math.isfinite(arm.epochs_to_target):
+        return f"reached by {often}"
+    return f"{duration(arm.seconds_to_target)}, epoch {arm.epochs_to_target:g} ({often})"
 
 
 def duration(seconds: float | None) -> str:

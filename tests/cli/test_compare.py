@@ -33,6 +33,15 @@ def test_the_folder_holds_design_runs_numbers_and_page(finished: Path) -> None:
     assert comparison.arm("sigmoid").sampling_error is not None
 
 
+def test_worker_processes_give_the_same_numbers(finished: Path, tmp_path: Path) -> None:
+    """Where a run is made decides nothing: the same scores, the same pictures right, to the last digit."""
+    words = [*SMALL, "--workers", "2", "--activations", "relu,sigmoid", "--out", str(tmp_path / "crew"), "--quiet"]
+    assert cli.run(words) == 0
+    here, there = Comparison.load(finished).outcomes, Comparison.load(tmp_path / "crew").outcomes
+    assert [(o.arm, o.seed, o.scores, o.correct) for o in here] == [(o.arm, o.seed, o.scores, o.correct) for o in there]
+    assert not list((tmp_path / "crew").rglob("checkpoint*.pt")), "finished runs keep no checkpoints"
+
+
 def test_seeds_are_paired(finished: Path) -> None:
     """The same draws where shapes allow: the two networks of a seed differ by activation and scale alone."""
     import torch

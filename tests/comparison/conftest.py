@@ -80,7 +80,6 @@ def fake(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPat
     folder = tmp_path_factory.mktemp("fake")
     (folder / "fake_training.py").write_text(textwrap.dedent(FAKE))
     monkeypatch.syspath_prepend(str(folder))
-    monkeypatch.setenv("PYTHONPATH", str(folder))
     sys.modules.pop("fake_training", None)
     import fake_training
 

@@ -97,6 +97,19 @@ def test_tuning_is_shown_beside_the_recipe_as_it_stands(make_comparison: MakeCom
     assert "Tuned and untuned" not in visible(report.comparison_page(make_comparison(), tmp_path / "plain.html"))
 
 
+def test_a_target_is_timed_and_misses_are_counted(make_comparison: MakeComparison, tmp_path: Path) -> None:
+    """Curves fall by 10 points an epoch to the level of the arm; tanh ends near 20 %, above the target."""
+    comparison = make_comparison("relu", "gelu", "tanh", target=0.165)
+    relu, gelu, tanh = comparison.arms
+    assert (relu.reached, relu.epochs_to_target, relu.seconds_to_target) == (6, 4.0, 4.0)
+    assert (gelu.reached, gelu.epochs_to_target) == (6, 3.0)
+    assert (tanh.reached, tanh.epochs_to_target) == (0, float("inf"))
+    said = visible(report.comparison_page(comparison, tmp_path / "target.html"))
+    assert "to 16.50 % test error" in said
+    assert "4.0 s, epoch 4 (6 of 6)" in said
+    assert "reached by 0 of 6" in said
+
+
 def test_few_seeds_and_later_looks_are_warned_of(make_comparison: MakeComparison, tmp_path: Path) -> None:
     few = make_comparison("relu", "gelu", seeds=3)
     assert "With fewer than 6 seeds" in visible(report.comparison_page(few, tmp_path / "few.html"))
