@@ -4,7 +4,8 @@ Follows He, Zhang, Ren, Sun, "Deep residual learning for image recognition" (151
 mappings in deep residual networks" (1603.05027), figure 4 and table 1, with the official Torch code of the latter
 (resnet-1k-layers). Departures: any input size (global average pooling takes what is left); ImageNet networks put the
 stride on the 3x3 convolution ("v1.5", as fb.resnet.torch and torchvision do) unless `stride_on="first"` asks for the
-first paper's version; the classifier is drawn by the same scheme as the convolutions.
+first paper's version; the classifier is drawn by the same scheme as the convolutions; weights are drawn by fan-in as in
+the first paper, while the 1001-layer code draws by fan-out: `initialisation="he_out"`.
 """
 
 from __future__ import annotations
