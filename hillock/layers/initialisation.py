@@ -237,7 +237,7 @@ def initialise(
 
     >>> layer = nn.Linear(400, 300)
     >>> initialise(layer, "he", activation="relu", seed=1)
-    >>> round(float(layer.weight.std() * 200 ** 0.5), 2)
+    >>> round(float(layer.weight.detach().std() * 200**0.5), 2)
     1.0
     """
     chosen = _scheme(scheme, options)

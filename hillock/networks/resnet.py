@@ -5,7 +5,8 @@ mappings in deep residual networks" (1603.05027), figure 4 and table 1, with the
 (resnet-1k-layers). Departures: any input size (global average pooling takes what is left); ImageNet networks put the
 stride on the 3x3 convolution ("v1.5", as fb.resnet.torch and torchvision do) unless `stride_on="first"` asks for the
 first paper's version; the classifier is drawn by the same scheme as the convolutions; weights are drawn by fan-in as in
-the first paper, while the 1001-layer code draws by fan-out: `initialisation="he_out"`.
+the first paper, while the 1001-layer code draws by fan-out: `initialisation="he_out"`. In ImageNet pre-activation
+networks the first normalisation and activation stand after the stem's pooling, in fb.resnet.torch before it.
 """
 
 from __future__ import annotations

@@ -41,6 +41,8 @@ def test_the_stored_measurement_says_the_same_up_to_1202_layers() -> None:
     assert all(line["largest_relative_distance"] < 1e-6 for line in result["lines"])
     for family, activation in {(family, activation) for family, activation, _ in slope}:
         assert slope[family, activation, "lean"] < 0.8 * slope[family, activation, "eager"]
+        documented = (STORED.parents[2] / "docs" / "networks.md").read_text()
+        assert all(f"{slope[family, activation, mode] / 1024:,.0f}" in documented for mode in ("eager", "lean"))
     assert {row["network"] for row in result["rows"]} >= {"resnet1202", "preresnet1001"}
     assert {entry["network"] for entry in result["passes"]} == {"resnet1202", "preresnet1001"}
     assert all(entry["gradients_equal_to_the_bit"] for entry in result["passes"])
