@@ -168,11 +168,30 @@ def _log_to_terminal(*, quiet: bool) -> Iterator[None]:
 
 
 def _say(run: Run, *, json: bool) -> None:
-    final = run.final
+    from hillock.training.progress import curve
+
+    final, findings = run.final, _findings(run)
     if json:
-        door.emit_json({"folder": str(run.folder), "final": final})
+        door.emit_json({"folder": str(run.folder), "final": final, "findings": findings})
         return
+    if len(run.record) > 1:
+        typer.echo("training loss " + curve([line["train_loss"] for line in run.record]))
+        typer.echo("test error    " + curve([line["test_error"] for line in run.record]))
+    for finding in findings or []:
+        typer.echo(
+            f"health: {finding['severity']} {finding['rule']} at {finding['where']}; see: hillock diagnose {run.folder}"
+        )
+    if findings == []:
+        typer.echo("health: nothing found at the last check")
     parts = [f"test error {final['test_error']:.2%}", f"test loss {final['test_loss']:.4f}"]
     if final["validation_error"] is not None:
         parts.insert(0, f"validation error {final['validation_error']:.2%}")
     typer.echo(f"{run.folder}: " + ", ".join(parts) + f" after {final['epoch']:g} epochs, {final['seconds']:,.0f} s")
+
+
+def _findings(run: Run) -> list[dict[str, Any]] | None:
+    """Return what the last health check of the run found, or None when there was none."""
+    from hillock.training.run_folder import HEALTH, read_lines
+
+    checks = [line["findings"] for line in read_lines(run.folder / HEALTH) if "findings" in line]
+    return checks[-1] if checks else None

@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import logging
+import math
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-__all__ = ["Progress", "shown"]
+__all__ = ["Progress", "curve", "evaluation_text", "shown"]
 
 log = logging.getLogger(__name__)
 
@@ -105,3 +106,18 @@ def evaluation_text(progress: Progress) -> str:
     if line.get("images_per_second"):
         parts.append(f"{line['images_per_second']:,.0f} images/s")
     return "  ".join(parts)
+
+
+def curve(values: Sequence[float], width: int = 40) -> str:
+    """Return values as a line of blocks, the lowest flat, the highest full; of many values an even selection.
+
+    >>> curve([4.0, 2.0, 1.0, 1.0])
+    '█▃▁▁'
+    """
+    blocks = "▁▂▃▄▅▆▇█"
+    count = min(width, len(values))
+    chosen = [values[round(place * (len(values) - 1) / max(1, count - 1))] for place in range(count)]
+    finite = [value for value in chosen if math.isfinite(value)]
+    low, span = min(finite, default=0.0), (max(finite, default=0.0) - min(finite, default=0.0)) or 1.0
+    top = len(blocks) - 1
+    return "".join(blocks[round(top * (value - low) / span)] if math.isfinite(value) else "?" for value in chosen)
