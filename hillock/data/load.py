@@ -99,6 +99,8 @@ def _listing(source: str | Path) -> Listing:
             return folders.read(path)
         raise DataError("class folders of pictures, or Parquet files", got=f"neither in {path}")
     if path.is_file():
+        if path.suffix in (".txt", ".tokens"):
+            raise DataError("pictures", got=f"the text {path}", instead="hillock.data.load_text, which reads tokens")
         if path.suffix != ".parquet":
             raise DataError("a Parquet file", got=str(path), instead="the folder that holds the class folders")
         return parquet.read(path)

@@ -24,8 +24,11 @@ GROUPS_KEPT = 4
 
 
 def files_of(path: Path) -> list[Path]:
-    """Return the Parquet files of a path: itself, or all below a folder, sorted."""
-    return [path] if path.is_file() else sorted(path.rglob("*.parquet"))
+    """Return the Parquet files of a path: itself, or those in a folder and in the folders inside it, sorted.
+
+    Not deeper: a folder of a million photos is not searched twice.
+    """
+    return [path] if path.is_file() else sorted([*path.glob("*.parquet"), *path.glob("*/*.parquet")])
 
 
 def read(path: Path) -> Listing:
