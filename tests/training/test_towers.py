@@ -18,7 +18,7 @@ from hillock.networks.alexnet import AlexNet
 from hillock.training.towers import Tower, joined_state, numbers_exchanged
 
 # The two networks add the same products in another order (a grouped convolution, a linear layer's halves), so sums of
-# n terms differ by about sqrt(n) roundings, 5e-15 in float64 and 2e-6 in float32 for the n of some hundreds here, and ten
+# n terms differ by about sqrt(n) roundings, 5e-15 in float64 and 2e-6 in float32 for the n of some hundreds here; ten
 # steps carry that on (measured: 1.3e-15 and 1.3e-6). A wrong seam between the towers shows at 5e-5.
 TOLERANCE = {"torch.float64": 1e-13, "torch.float32": 2e-5}
 
