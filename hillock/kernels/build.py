@@ -190,12 +190,13 @@ def compile_library() -> Path:
     return target
 
 
-def kernels_version() -> str:
-    """Return a hash of what the activation kernels' results depend on: their sources and flags, not torch."""
+def kernels_version(name: str) -> str:
+    """Return a hash of what a function's results depend on: flags, headers and the file that lists the function."""
     digest = hashlib.sha256("\0".join(_kernel_flags()).encode())
     for source in _sources():
-        if source.name not in {"door.cpp", "norm_activation.cpp"}:
-            digest.update(source.name.encode() + b"\0" + source.read_bytes())
+        text = source.read_bytes()
+        if source.suffix == ".h" or (source.name.startswith("family_") and f'"{name}"'.encode() in text):
+            digest.update(source.name.encode() + b"\0" + text)
     return digest.hexdigest()[:16]
 
 

@@ -40,7 +40,6 @@ DEFAULTS: Mapping[str, Mapping[str, float]] = {
     "celu": {"alpha": 1.0},
     "leaky_relu": {"negative_slope": 0.01},
     "prelu": {"negative_slope": 0.25},
-    "rrelu": {"negative_slope": (1 / 8 + 1 / 3) / 2},
     "hard_tanh": {"low": -1.0, "high": 1.0},
 }
 
@@ -187,10 +186,10 @@ def exhaustive(
     repeated. With `seconds` no new item is begun after that time. One item (a function and direction) is 2^32 inputs,
     minutes of work for one thread.
     """
-    version = build.kernels_version()
     kept: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {"items": {}}
     started = time.monotonic()
     for name in names or native.functions():
+        version = build.kernels_version(name)
         for direction in ("forward", "backward"):
             keys = {precision: f"{name} {direction} {precision}" for precision in ("faithful", "exact")}
             known = [kept["items"].get(key) for key in keys.values()]

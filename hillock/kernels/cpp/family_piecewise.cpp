@@ -9,7 +9,6 @@ void add_piecewise_family(std::vector<Kernel>& table) {
   table.push_back(exact_kernel<Relu>("relu", "", true));
   table.push_back(exact_kernel<LeakyRelu, 1>("leaky_relu", "negative_slope", true));
   table.push_back(exact_kernel<LeakyRelu, 1>("prelu", "negative_slope", true));
-  table.push_back(exact_kernel<LeakyRelu, 1>("rrelu", "negative_slope", true));
   table.push_back(exact_kernel<Relu6>("relu6", "", true));
   table.push_back(exact_kernel<Hardtanh, 2>("hard_tanh", "low high", true));
 }

@@ -179,7 +179,7 @@ constexpr Entry entries[] = {
     {"softplus", check<Softplus>}, {"elu", check<Elu>}, {"celu", check<Celu>}, {"selu", check<Selu>},
     {"su", check<Su>}, {"softsign", check<Softsign>}, {"hard_swish", check<Hardswish>},
     {"hard_sigmoid", check<Hardsigmoid>}, {"relu", check<Relu>}, {"leaky_relu", check<LeakyRelu>},
-    {"prelu", check<LeakyRelu>}, {"rrelu", check<LeakyRelu>}, {"relu6", check<Relu6>}, {"hard_tanh", check<Hardtanh>},
+    {"prelu", check<LeakyRelu>}, {"relu6", check<Relu6>}, {"hard_tanh", check<Hardtanh>},
 };
 
 }  // namespace
