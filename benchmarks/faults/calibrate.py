@@ -1,6 +1,7 @@
 """Judge the collected cases: choose limits on one half, report detection and false alarms on the other.
 
     python benchmarks/faults/calibrate.py FOLDER [PEERS.json] > benchmarks/results/calibration.json
+    python benchmarks/faults/calibrate.py FOLDER --shipped    > benchmarks/results/calibration-shipped.json
 
 Even seeds are the half to choose on, odd seeds the half to report. A healthy control is a network without a fault that
 learned (at least half of the pictures it was not trained on right); the others are counted and left out.
@@ -123,6 +124,17 @@ def table(outcomes: Sequence[Outcome], limits: Limits) -> dict[str, Any]:
     }
 
 
+def shipped_only(outcomes: Sequence[Outcome]) -> dict[str, Any]:
+    """Without choosing: how the shipped limits, set before any case was collected, do on all cases."""
+    unlearned = sorted(o.case.name for o in outcomes if o.case.kind == HEALTHY and not is_control(o))
+    return {
+        "provenance": provenance.collect(),
+        "cases": len(outcomes),
+        "left_out": {"why": f"no fault, but accuracy below {LEARNED}", "cases": unlearned},
+        "shipped_limits": table(outcomes, {}),
+    }
+
+
 def result(outcomes: Sequence[Outcome], peers: Mapping[str, Any]) -> dict[str, Any]:
     """Everything that is stored."""
     first = [outcome for outcome in outcomes if outcome.case.seed % 2 == 0]
@@ -142,6 +154,9 @@ def result(outcomes: Sequence[Outcome], peers: Mapping[str, Any]) -> dict[str, A
 
 
 def main() -> None:
+    if "--shipped" in sys.argv:
+        print(json.dumps(shipped_only(load(Path(sys.argv[1]))), indent=1))
+        return
     peers = json.loads(Path(sys.argv[2]).read_text()) if len(sys.argv) > 2 else {}
     print(json.dumps(result(load(Path(sys.argv[1])), peers), indent=1))
 

@@ -171,7 +171,13 @@ def diagnose_run(
     diagnosis = judge(evidence, limits=limits)
     first = next((line for line in evidence.history if line.get("stage") == "initial"), {})
     born = [Finding.from_dict(fields) for fields in first.get("findings", ()) if fields["rule"] in BIRTH_RULES]
-    return dataclasses.replace(diagnosis, findings=ordered([*diagnosis.findings, *born]))
+    kept = [finding for finding in born if _still_counts(finding)]
+    return dataclasses.replace(diagnosis, findings=ordered([*diagnosis.findings, *kept]))
+
+
+def _still_counts(finding: Finding) -> bool:
+    """False for a stored finding that today's limits would not make (a run keeps what its own day's limits found)."""
+    return finding.value >= find(finding.rule).limits.get("warning", -math.inf)
 
 
 def run_batches(run: Run) -> Iterable[Batch]:

@@ -232,7 +232,7 @@ def _degradation() -> tuple[bool, Numbers, list[str]]:
 
 
 class _Layers(nn.Module):
-    """A stack of linear layers with ReLU, with or without a path around each."""
+    """Linear layers, each after a ReLU, with or without a path around each (pre-activation, He et al. 2016)."""
 
     def __init__(self, depth: int, width: int, *, residual: bool) -> None:
         super().__init__()
@@ -248,7 +248,7 @@ class _Layers(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x = x.flatten(1)
         for layer in self.stack:
-            branch = torch.relu(layer(x))
+            branch = layer(torch.relu(x))
             x = x + branch if self.residual else branch
         scores: Tensor = self.head(x)
         return scores
