@@ -4,9 +4,9 @@ oneDNN rewrites the whole weight gradient once for every picture of a batch, and
 tiles mostly empty. Laid side by side with one column of zeros between them, k pictures of width W are one of width
 k (W + 1): an ordinary convolution sees the zeros as its padding, and the gradient's own zero columns add nothing.
 
-Measured (`benchmarks/wide_convolution.py`, bfloat16, channels-last, 3x3, batch 64, one thread of a Xeon with AMX, copies
-counted): 4.4 times as fast for 512 channels at 3x3 pixels, 2.5 for 256 at 6x6, 2.2 for 256 at 7x7, 1.1 for 64 at 8x8;
-maps of 12x12 and 16x16 lose.
+Measured (`benchmarks/wide_convolution.py`, bfloat16, channels-last, 3x3, batch 64, one thread of a Xeon with AMX,
+copies counted): 4.4 times as fast for 512 channels at 3x3 pixels, 2.5 for 256 at 6x6, 2.2 for 256 at 7x7, 1.1 for 64 at
+8x8; maps of 12x12 and 16x16 lose.
 """
 
 from __future__ import annotations
