@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from hillock.errors import UsageError
-from hillock.layers.response_norm import ResponseNorm
+from hillock.layers.response_norm import MapNorm, ResponseNorm
 
 
 def written_out(x: Tensor, size: int, alpha: float, beta: float, k: float, towers: int) -> Tensor:
@@ -47,3 +47,15 @@ def test_torch_divides_alpha_by_the_window() -> None:
 def test_an_even_window_is_refused() -> None:
     with pytest.raises(UsageError):
         ResponseNorm(4)
+
+
+def test_map_norm_equals_its_formula() -> None:
+    x = 20 * torch.randn(2, 3, 6, 5, generator=torch.Generator().manual_seed(4), dtype=torch.float64)
+    expected = torch.empty_like(x)
+    for i in range(6):
+        for j in range(5):
+            window = x[:, :, max(0, i - 2) : i + 3, max(0, j - 2) : j + 3]
+            expected[:, :, i, j] = x[:, :, i, j] / (1 + 1e-3 / 25 * (window**2).sum((2, 3))) ** 0.75
+    torch.testing.assert_close(MapNorm()(x), expected, rtol=1e-12, atol=1e-12)
+    with pytest.raises(UsageError):
+        MapNorm(2)
