@@ -42,10 +42,14 @@ def check(activation: Activation) -> None:
     values = activation.value(inputs, **constants).tolist()
     slopes = activation.slope(inputs, **constants).tolist()
     kinks = set(activation.kink_places())
-    for x, got_value, got_slope in zip(places, values, slopes, strict=True):
-        _compare(activation.name, "value", x, got_value, _exact(activation.name, "value", value, x))
+    exact_values = [_exact(activation.name, "value", value, x) for x in places]
+    exact_slopes = [math.nan if x in kinks else _exact(activation.name, "slope", slope, x) for x in places]
+    for x, got_value, got_slope, exact_value, exact_slope in zip(
+        places, values, slopes, exact_values, exact_slopes, strict=True
+    ):
+        _compare(activation.name, "value", x, got_value, exact_value)
         if x not in kinks:
-            _compare(activation.name, "slope", x, got_slope, _exact(activation.name, "slope", slope, x))
+            _compare(activation.name, "slope", x, got_slope, exact_slope)
     _find_poles(activation, constants)
 
 
@@ -59,8 +63,6 @@ def _probes(activation: Activation) -> list[float]:
         *(k / 8 for k in range(-96, 97, 3)),
         50.0,
         -50.0,
-        709.0,
-        -709.0,
     }
     for kink in activation.kink_places():
         places |= {kink, kink - 1e-3, kink + 1e-3}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import lru_cache
 from types import MappingProxyType
 from typing import Any
 
@@ -40,14 +39,16 @@ CATALOGUE: tuple[Activation | Card, ...] = (
 )
 
 
-@lru_cache(maxsize=1)
+_ENTRIES: Mapping[str, Activation | Card] = MappingProxyType({entry.name: entry for entry in CATALOGUE})
+
+
 def catalogue() -> Mapping[str, Activation | Card]:
     """Return every entry by its canonical name, in the order of the catalogue.
 
     >>> catalogue()["mish"].source.year
     2019
     """
-    return MappingProxyType({entry.name: entry for entry in CATALOGUE})
+    return _ENTRIES
 
 
 def normalised(name: str) -> str:
@@ -59,8 +60,8 @@ def normalised(name: str) -> str:
     return name.lower().replace(" ", "").replace("-", "").replace("_", "")
 
 
-@lru_cache(maxsize=1)
-def _by_name() -> Mapping[str, Activation | Card]:
+def _index() -> Mapping[str, Activation | Card]:
+    """Return every entry by its normalised name and aliases; a name that two entries claim is refused."""
     table: dict[str, Activation | Card] = {}
     for entry in CATALOGUE:
         for name in (entry.name, *entry.aliases):
@@ -72,9 +73,12 @@ def _by_name() -> Mapping[str, Activation | Card]:
     return table
 
 
+_BY_NAME = _index()  # a plain table and no cached function, so that torch.compile can look through it
+
+
 def lookup(name: str) -> Activation | Card:
     """Return the entry of a name or alias, aggregates included."""
-    entry = _by_name().get(normalised(name)) if isinstance(name, str) else None
+    entry = _BY_NAME.get(normalised(name)) if isinstance(name, str) else None
     if entry is None:
         known = [known for entry in CATALOGUE for known in (entry.name, *entry.aliases)]
         raise UnknownNameError("activation", str(name), known)

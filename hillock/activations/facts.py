@@ -145,7 +145,7 @@ def measured_traits(activation: Activation) -> Traits:
 
 def _turning(activation: Activation, x: numpy.ndarray, slope: numpy.ndarray) -> tuple[float, ...] | None:
     """Return where the slope changes its sign, found by bisection; None for more than 20 places."""
-    signs = numpy.sign(slope)
+    signs = numpy.sign(slope) * (numpy.abs(slope) > 1e-280)  # in the underflow signs are noise
     nonzero = numpy.flatnonzero(signs)
     changes = [(a, b) for a, b in pairwise(nonzero) if signs[a] != signs[b]]
     if len(changes) > 20:

@@ -132,7 +132,14 @@ def _erfc(z: Any) -> Any:
     return mpmath.mpf(0 if z > 0 else 2) if abs(z) > 10**5 else mpmath.erfc(z)
 
 
-_TAMED = {"exp": _exp, "erf": _erf, "erfc": _erfc}
+def _tanh(z: Any) -> Any:
+    """Return tanh(z), and ±1 beyond ±10^9, for tanh(e^x)."""
+    import mpmath
+
+    return mpmath.sign(z) if abs(z) > 10**9 else mpmath.tanh(z)
+
+
+_TAMED = {"exp": _exp, "erf": _erf, "erfc": _erfc, "tanh": _tanh}
 
 
 class Oracle:

@@ -3,13 +3,14 @@
 The formula is first rewritten with functions that stay accurate and do not overflow (log(1 + e^a) -> softplus,
 1/(1 + e^a) -> σ(-a), e^a - 1 -> expm1, tanh' -> sech²), then differentiated, then printed as torch source. Each case of
 a `Piecewise` is computed only on inputs that belong to it, so that what another case would overflow to cannot reach a
-gradient. At ±∞ the function is computed at the largest finite number.
+gradient. At ±∞ the function is computed at the largest finite number, and e^a stops near it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import lru_cache
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -80,10 +81,7 @@ def kinks(expression: Any, constants: Mapping[str, float]) -> tuple[Kink, ...]:
         boundary = (condition.lhs - condition.rhs).subs(numbers)
         if boundary.free_symbols != {x}:
             continue
-        try:
-            places |= {float(root) for root in sympy.solve(boundary, x) if root.is_real}
-        except NotImplementedError:
-            continue  # no closed form: the quadrature only loses a few digits
+        places |= _roots(formulas.Oracle(boundary))
     value, slope = formulas.Oracle(cases, constants), formulas.Oracle(formulas.derivative(cases), constants)
     found = []
     for place in sorted(places):
@@ -96,6 +94,20 @@ def kinks(expression: Any, constants: Mapping[str, float]) -> tuple[Kink, ...]:
         if jump or abs(left - right) > 1e-6:
             found.append(Kink(place, "left" if abs(at - left) <= abs(at - right) else "right", jump))
     return tuple(found)
+
+
+def _roots(boundary: Callable[[float], Any]) -> set[float]:
+    """Return where a boundary between cases is crossed within ±50: numbers on a grid of 1/64, or found by bisection."""
+    grid = [k / 64 for k in range(-3200, 3201)]
+    values = [float(boundary(x)) for x in grid]
+    found = {x for x, here in zip(grid, values, strict=True) if here == 0}
+    for (low, high), (left, right) in zip(pairwise(grid), pairwise(values), strict=True):
+        if left * right < 0:
+            for _ in range(60):
+                middle = (low + high) / 2
+                low, high = (middle, high) if float(boundary(middle)) * left > 0 else (low, middle)
+            found.add(high)
+    return found
 
 
 def source(expression: Any, parameters: tuple[str, ...], name: str) -> str:
@@ -121,6 +133,7 @@ def _compiled(text: str, name: str) -> Callable[..., Tensor]:
         "torch": torch,
         "_finished": _finished,
         "_finite": stable.finite,
+        "_exp": stable.capped_exp,
         "_full": stable.full,
         "_logistic": stable.logistic,
         "_sech_squared": stable.sech_squared,
@@ -226,6 +239,7 @@ class _Printer:
             "logistic": "_logistic",
             "sech2": "_sech_squared",
             "tanh_": "torch.tanh",
+            "exp": "_exp",
             "expm1": "torch.expm1",
             "log1p": "torch.log1p",
         }

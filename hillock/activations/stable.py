@@ -19,6 +19,7 @@ from torch import Tensor
 __all__ = [
     "at_most_zero",
     "bounded",
+    "capped_exp",
     "choose",
     "decay",
     "finite",
@@ -42,6 +43,11 @@ def minus_magnitude(x: Tensor) -> Tensor:
 def decay(x: Tensor) -> Tensor:
     """Return n = exp(-|x|), in [0, 1]."""
     return torch.exp(minus_magnitude(x))
+
+
+def capped_exp(x: Tensor) -> Tensor:
+    """Return e^x, but stop a little below the largest number of the dtype, so that e^x · 0 is 0 and not NaN."""
+    return torch.exp(torch.clamp(x, max=0.97 * math.log(torch.finfo(x.dtype).max)))
 
 
 def at_most_zero(x: Tensor) -> Tensor:

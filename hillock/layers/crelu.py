@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from hillock import kernels
-from hillock.activations import find
+from hillock.activations.rectifiers import RELU
 
 __all__ = ["CReLU", "crelu"]
 
@@ -20,8 +20,7 @@ def crelu(x: Tensor, dim: int = 1) -> Tensor:
     >>> crelu(torch.tensor([[1.0, -2.0]]))
     tensor([[1., 0., 0., 2.]])
     """
-    relu = find("relu")
-    return torch.cat([kernels.apply(relu, x, {}), kernels.apply(relu, -x, {})], dim)
+    return torch.cat([kernels.apply(RELU, x, {}), kernels.apply(RELU, -x, {})], dim)
 
 
 class CReLU(nn.Module):

@@ -130,6 +130,7 @@ def _successor(old: nn.Module, target: Target, like: torch.Tensor | None) -> nn.
     new.train(old.training)
     for kind in _HOOKS:
         getattr(new, kind).update(getattr(old, kind, {}))
+    new._is_full_backward_hook = old._is_full_backward_hook
     return new
 
 
