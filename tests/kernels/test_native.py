@@ -22,7 +22,9 @@ SUPPORTED = [
 def points(activation: Activation) -> torch.Tensor:
     """A grid with the kinks and their neighbours in float32."""
     grid = torch.linspace(-12, 12, 2401)
-    kinks = torch.tensor([kink.place(activation.constants()) for kink in activation.kinks] or [0.0], dtype=torch.float32)
+    kinks = torch.tensor(
+        [kink.place(activation.constants()) for kink in activation.kinks] or [0.0], dtype=torch.float32
+    )
     beside = [torch.nextafter(kinks, torch.full_like(kinks, end)) for end in (-20.0, 20.0)]
     return torch.cat([grid, kinks, *beside])
 

@@ -231,7 +231,7 @@ def _beside_root(table: Table, low: mpf, high: mpf) -> bool:
         return False
     slack = (high - low) / 100
     edge = mpmath.findroot(table.function, mpf(table.root)) + mpf(table.shift) / _index(table)[1]
-    return low - slack <= edge <= high + slack
+    return bool(low - slack <= edge <= high + slack)
 
 
 def _centre(table: Table, low: mpf, high: mpf) -> float:
