@@ -159,12 +159,13 @@ def is_running(pid: int) -> bool:
     return status.exists() and "State:\tZ" not in status.read_text()
 
 
-def pids_in(folder: Path, count: int) -> list[int]:
+def pids_in(folder: Path, count: int, process: subprocess.Popen[bytes] | None = None) -> list[int]:
     deadline = time.monotonic() + 300  # seconds; a busy machine takes its time to import torch
     while time.monotonic() < deadline:
         found = [int(path.name.removeprefix("pid-")) for path in folder.rglob("pid-*")]
         if len(found) >= count:
             return found
+        assert process is None or process.poll() is None, "the study itself did not start"
         time.sleep(0.05)
     raise AssertionError("the workers did not start")
 
@@ -197,9 +198,10 @@ def test_workers_end_with_a_killed_study(make_study: MakeStudy, folder: Path, fa
     )
     design = folder.with_suffix(".toml")
     design.write_text(make_study(seeds=1).to_toml())
-    process = subprocess.Popen([sys.executable, "-c", script, str(design), str(folder)])
+    environment = os.environ | {"PYTHONPATH": str(Path(fake.__file__ or "").parent)}
+    process = subprocess.Popen([sys.executable, "-c", script, str(design), str(folder)], env=environment)
     try:
-        pids = pids_in(folder, 1)
+        pids = pids_in(folder, 1, process)
     finally:
         process.kill()
         process.wait()
