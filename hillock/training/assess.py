@@ -67,7 +67,12 @@ def evaluate(materials: Materials, state: TrainingState, learning_rate: float) -
         for name, split in materials.dataset.splits.items():
             if name != "train":
                 batches = Batches(
-                    split, EVALUATION_BATCH, dataset=materials.dataset, rank=world.rank, world_size=world.size
+                    split,
+                    EVALUATION_BATCH,
+                    dataset=materials.dataset,
+                    rank=world.rank,
+                    world_size=world.size,
+                    channels_last=materials.batches.channels_last,
                 )
                 lost, missed, seen = world.sum(assess(materials, batches.evaluation())).tolist()
                 line |= {f"{name}_loss": lost / seen, f"{name}_error": missed / seen}

@@ -29,7 +29,9 @@ def batch_gradient(materials: Materials, inputs: Tensor, targets: Tensor, step: 
             with _exchange(materials, number == len(parts)):
                 with materials.plan.autocast():
                     scores = materials.forward(some)
-                part = materials.loss_function(scores.float(), answers) * (len(answers) / len(targets))
+                part = materials.loss_function(scores.float(), answers)
+                if len(parts) > 1:
+                    part = part * (len(answers) / len(targets))
                 part.backward()  # type: ignore[no-untyped-call]
             loss += part.detach()
             wrong += (scores.detach().argmax(1) != answers).sum()

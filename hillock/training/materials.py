@@ -119,6 +119,7 @@ def prepare(recipe: Recipe, dataset: DataSet, folder: Path, world: World) -> Mat
     size = (dataset.channels, dataset.image_size, dataset.image_size)
     plan = choose(recipe, model, size, total_steps * batch_size, processes=world.size)
     memory_format = torch.channels_last if plan.channels_last.value == "on" else torch.contiguous_format
+    batches.channels_last = memory_format == torch.channels_last  # laid out so from the start, not copied later
     _place(model, device, memory_format)
     if world.size > 1 and recipe.batch_norm == "synchronised":
         synchronise_batch_norm(model)
