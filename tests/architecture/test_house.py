@@ -100,9 +100,13 @@ def results() -> list[Path]:
 @pytest.mark.parametrize("path", results(), ids=lambda path: path.name)
 def test_stored_results_have_a_birth_certificate(path: Path) -> None:
     stored = json.loads(path.read_text())
-    certificate = stored.get("provenance", stored)
-    for key in ("date", "torch", "processor", "cores", "hillock"):
-        assert certificate.get(key), f"{path.name} does not say its {key}"
+    # One certificate for the file, or, where results were collected over days, one for each.
+    holders = [stored] if "items" not in stored or "provenance" in stored else list(stored["items"].values())
+    assert holders
+    for holder in holders:
+        certificate = holder.get("provenance", holder)
+        for key in ("date", "torch", "processor", "cores", "hillock"):
+            assert certificate.get(key), f"{path.name} does not say its {key}"
 
 
 def test_every_test_file_tests_something() -> None:
