@@ -11,5 +11,6 @@ from hillock.kernels.dispatch import apply, slope
 from hillock.kernels.lean import lean
 from hillock.kernels.plan import saved_plan
 from hillock.kernels.setting import precision
+from hillock.kernels.status import status
 
-__all__ = ["apply", "lean", "precision", "saved_plan", "slope"]
+__all__ = ["apply", "lean", "precision", "saved_plan", "slope", "status"]
