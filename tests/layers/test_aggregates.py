@@ -21,8 +21,8 @@ from hillock.randomness import generator
 
 CARDS = [entry for entry in CATALOGUE if isinstance(entry, Card)]
 
-# The compiler's own import warns of something that is deprecated.
-pytestmark = pytest.mark.filterwarnings("ignore:.*script_method.*:DeprecationWarning")
+# torch's own compiler and forward mode use something that torch has deprecated.
+pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit.script.*:DeprecationWarning")
 
 
 def numbers(*shape: int) -> torch.Tensor:

@@ -17,8 +17,8 @@ from hillock.layers.activation_layer import ActivationLayer, activation
 from hillock.layers.replace import replace_activations
 from hillock.layers.unseen import Unseen
 
-# The compiler's own import warns of something that is deprecated.
-pytestmark = pytest.mark.filterwarnings("ignore:.*script_method.*:DeprecationWarning")
+# torch's own compiler and forward mode use something that torch has deprecated.
+pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit.script.*:DeprecationWarning")
 
 
 class Mixed(nn.Module):
