@@ -78,5 +78,4 @@ def test_double_backward_through_cases_is_finite() -> None:
 def test_it_has_a_card() -> None:
     card = facts(Activation(name="own_bump", formula="x*exp(-x^2)"))
     assert card["properties"]["turning"] == pytest.approx([-math.sqrt(0.5), math.sqrt(0.5)])
-    assert card["properties"]["saturating"] == "both"
     assert card["moments"]["gain"] > 1
