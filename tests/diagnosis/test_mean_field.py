@@ -29,11 +29,13 @@ def test_expectations_are_those_of_the_declaration(name: str) -> None:
 @pytest.mark.parametrize(("act", "gain"), [(nn.ReLU, math.sqrt(2)), (nn.Tanh, 1.6), (nn.Sigmoid, 1.0)])
 def test_a_wide_random_network_follows_its_curves(digits: Any, perceptron: Any, act: Any, gain: float) -> None:
     found = diagnose(perceptron(act, depth=8, width=256, gain=gain), digits[:2], stage="initial")
-    for name, tolerance in (("input_rms", 0.15), ("backward_gain", 0.15), ("cosine", 0.1)):
+    # The curves hold for infinite width. At width n a cosine wanders by 1/√n a layer, whatever its size.
+    bounds = {"input_rms": {"rel": 0.15}, "backward_gain": {"rel": 0.15}, "cosine": {"abs": 1 / math.sqrt(256)}}
+    for name, bound in bounds.items():
         profile = found.profile(name)
         assert profile.predicted is not None
         pairs = list(zip(profile.measured, profile.predicted, strict=True))[2:]
-        assert all(measured == pytest.approx(predicted, rel=tolerance) for measured, predicted in pairs), name
+        assert all(measured == pytest.approx(predicted, **bound) for measured, predicted in pairs), (name, pairs)
 
 
 def test_no_curve_is_drawn_through_what_theory_does_not_know(digits: Any) -> None:

@@ -36,7 +36,7 @@ def test_a_sweep_finds_where_the_loss_climbs_away(small: Recipe, digits: DataSet
         assert one.losses[-1] <= 2 * min(one.losses)
     assert result.sweeps[0].losses != result.sweeps[1].losses
     low, high = result.interval
-    assert low < result.suggestion < high
+    assert low <= result.suggestion <= high  # equal where both seeds stop at the same rate
     assert 1e-3 < result.suggestion < 1  # 0.1 is what the recipes have for such networks
 
 
