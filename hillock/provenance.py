@@ -27,7 +27,7 @@ def processor() -> str:
 
 
 def commit() -> str | None:
-    """Return the git commit of the source tree, with `+changes` when it has uncommitted changes, or None outside git."""
+    """Return the git commit of the source tree, `+changes` added where some are not committed, or None outside git."""
     here = Path(__file__).parent
     if not (here.parent / ".git").exists():
         return None

@@ -80,7 +80,8 @@ def kernels(
         threads=[int(count) for count in door.split_names(threads)],
         turns=turns,
     )
-    result = {"items": items, "overhead": overhead()}
+    calls = overhead()
+    result = {"items": items, "overhead": calls}
     out.mkdir(parents=True, exist_ok=True)
     (out / "kernels.json").write_text(json_text.dumps(result, indent=1))
-    print(f"call of 16 elements, microseconds: {result['overhead']['microseconds']}")
+    print(f"call of 16 elements, microseconds: {calls['microseconds']}")

@@ -197,7 +197,7 @@ def overhead(name: str = "silu", elements: int = 16, turns: int = 15) -> dict[st
             for key, candidate in candidates.items():
                 started = time.perf_counter()
                 for _ in range(2000):
-                    candidate()
+                    candidate()  # type: ignore[no-untyped-call]
                 seconds[key].append((time.perf_counter() - started) / 2000)
     microseconds = {key: round(float(numpy.median(values)) * 1e6, 3) for key, values in seconds.items()}
     return {"function": name, "elements": elements, "microseconds": microseconds, "provenance": provenance.collect()}

@@ -87,7 +87,7 @@ def _oracle() -> Any:
 
 def judged(name: str) -> bool:
     """Whether the oracle knows the function."""
-    return _oracle()(name.encode(), 0, None, 0, 1.0, None, None, 0, 0, None) == 0
+    return bool(_oracle()(name.encode(), 0, None, 0, 1.0, None, None, 0, 0, None) == 0)
 
 
 def check(
@@ -200,7 +200,7 @@ def exhaustive(
             began = time.monotonic()
             constants = DEFAULTS.get(name, {})
             calls = [native_call(name, constants, direction, precision) for precision in keys]  # type: ignore[arg-type]
-            verdicts = check(calls, name, constants, direction, bit_patterns(stride), workers=workers)  # type: ignore[arg-type]
+            verdicts = check(calls, name, constants, direction, bit_patterns(stride), workers=workers)
             for (precision, key), verdict in zip(keys.items(), verdicts, strict=True):
                 item = {
                     "function": name, "direction": direction, "precision": precision,

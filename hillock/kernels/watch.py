@@ -79,7 +79,7 @@ def _batch_norm(*args: Any, **kwargs: Any) -> Tensor:
     x, running_mean, running_var, weight, bias, training, momentum, epsilon = given.arguments.values()
     if not training or not x.is_cpu or not torch.is_grad_enabled():
         return F.batch_norm(*args, **kwargs)
-    F._verify_batch_size(x.size())
+    F._verify_batch_size(x.size())  # type: ignore[attr-defined]  # torch's own check, missing from its stubs
     result, mean, inverse_deviation = torch.native_batch_norm(
         x, weight, bias, running_mean, running_var, True, momentum, epsilon
     )

@@ -382,8 +382,8 @@ TABLES = (
     Table("gelu_tanh_tail", lambda a: gelu_tanh_gate(-a), 0.0, 4.75, bend=0.6, careful=True, one_from=5.25,
           complement=True, pinned=(0.0,)),
     Table(
-        "gelu_tanh_slope_tail", lambda a: gelu_tanh_slope(-a), 0.0, 5.25, bend=0.3, one_from=5.75, complement=True, pinned=(0.0,),
-        root=0.7524,
+        "gelu_tanh_slope_tail", lambda a: gelu_tanh_slope(-a), 0.0, 5.25, bend=0.3, one_from=5.75, complement=True,
+        pinned=(0.0,), root=0.7524,
     ),
     Table("gelu_sigmoid_tail", lambda a: sigmoid(-GELU_SIGMOID * a), 0.0, 5.0, complement=True, pinned=(0.0,)),
     Table(
