@@ -177,7 +177,7 @@ class Recipe(Settings):
     steps: Annotated[int, Field(ge=1)] | None = None
     """Stop after exactly this many steps (None: after `epochs`). Papers count steps."""
     batch_size: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
-    """Pictures a step over all processes (auto: 128 from 20,000 training pictures on, else 32)."""
+    """Pictures a step over all processes (auto: 64 from 20,000 training pictures on, else 32)."""
     accumulate: Annotated[int, Field(ge=1)] = 1
     """Parts a batch is computed in, one after the other, to save memory. Batch norm then sees one part at a time."""
     optimizer: OptimizerSettings = OptimizerSettings()
