@@ -4,7 +4,7 @@
         .forward(x)  .backward(g, x)  .slope(x)     plain tensors in, plain tensors out, no autograd
 
 The paths, in the order in which they are asked: the native library (CPU, where it supports the function and dtype), a
-fused Triton kernel (CUDA), the reference. `Bound.path(dtype, device)` says which one answers, and why.
+fused Triton kernel (CUDA, numbers only), the reference.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from hillock.kernels import native, reference, setting
+from hillock.kernels import native, reference, setting, triton_kernels
 from hillock.kernels.plan import INPUT, Plan, make_plan
 from hillock.kernels.setting import Precision
 
@@ -79,6 +79,8 @@ class Bound:
         calls = self._native(x, tensors)
         if calls is not None:
             return calls.forward(x)
+        if self._is_for_triton(x):
+            return triton_kernels.forward(self.activation, x, self.floats)
         return reference.forward(self.activation, x, self.constants(tensors))
 
     def backward(self, gradient: Tensor, x: Tensor, *tensors: Tensor) -> Tensor:
@@ -88,6 +90,8 @@ class Bound:
         calls = self._native(x, tensors)
         if calls is not None:
             return calls.backward(gradient, x)
+        if self._is_for_triton(x):
+            return triton_kernels.backward(self.activation, gradient, x, self.floats)
         return reference.backward(self.activation, gradient, x, self.constants(tensors))
 
     def slope(self, x: Tensor, *tensors: Tensor) -> Tensor:
@@ -97,7 +101,12 @@ class Bound:
         calls = self._native(x, tensors)
         if calls is not None:
             return calls.backward(torch.ones_like(x), x)
+        if self._is_for_triton(x):
+            return triton_kernels.backward(self.activation, torch.ones_like(x), x, self.floats)
         return reference.slope(self.activation, x, self.constants(tensors))
+
+    def _is_for_triton(self, x: Tensor) -> bool:
+        return x.is_cuda and not self.tensor_names and triton_kernels.available()
 
     def _native(self, x: Tensor, tensors: tuple[Tensor, ...]) -> native.Calls | None:
         if not x.is_cpu:

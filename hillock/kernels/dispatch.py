@@ -66,8 +66,8 @@ def _apply(activation: Activation, x: Tensor, constants: Mapping[str, float | Te
         return compiled.traced(activation, x, constants)
     symbol: Any = x
     if isinstance(symbol, torch.fx.Proxy):  # torch.fx writes calls down: this one stays one call
-        written: Tensor = symbol.tracer.create_proxy("call_function", _Written(activation), (symbol,), dict(constants))
-        return written
+        written: Any = symbol.tracer.create_proxy("call_function", _Written(activation), (symbol,), dict(constants))
+        return written  # type: ignore[no-any-return]
     if has_torch_function_unary(x):
         return handle_torch_function(apply, (x,), activation, x, constants)
     bound, tensors = bind(activation, constants)

@@ -280,7 +280,8 @@ def test_learned_parameters_get_gradients_and_tensor_subclasses_stay() -> None:
 
     x = torch.randn(4).as_subclass(Tagged)
     assert type(ours(x)) is Tagged
-    assert torch.equal(ours(x).as_subclass(Tensor), ours(x.as_subclass(Tensor)))
+    # A subclass sees torch operations, a plain tensor the native kernel: both are within 1 ulp of the truth.
+    assert torch.allclose(ours(x).as_subclass(Tensor), ours(x.as_subclass(Tensor)), rtol=2**-22, atol=0)
     weight = torch.tensor(0.25, requires_grad=True)
     y = kernels.apply(find("prelu"), torch.tensor([-2.0, 3.0]), {"negative_slope": weight})
     assert torch.equal(torch.autograd.grad(y.sum(), weight)[0], torch.tensor(-2.0))

@@ -26,7 +26,9 @@ FORMATS = {
 }  # exponent of the smallest denormal, first exponent beyond the largest number, bits of the significand
 FLOAT32_BUDGET = 1.0  # ulp: the contract of the kernels, for every input
 FLOAT64_BUDGET = 8.0  # ulp of the result, or of what half an ulp of the input changes (see `_unit`)
-LOOSER = {"pau": 128.0}  # two polynomials with coefficients up to 4.4 that cancel: 74 ulp is the most that was seen
+# Two polynomials with coefficients up to 4.4 that cancel, in float64 too. The most that was seen: in float64 74 ulp; in
+# float32 241 at the floats next to its turning points, where the slope is 1e-11 of the terms it is the difference of.
+LOOSER = {("pau", torch.float64): 128.0, ("pau", torch.float32): 256.0}
 
 
 @lru_cache(maxsize=4)
@@ -127,7 +129,7 @@ def agreement_law(activation: Activation, order: int, dtype: torch.dtype) -> flo
         got = (kernels.slope if order else kernels.apply)(activation, x, constants)
     else:
         got = (activation.slope if order else activation.value)(x, **constants)
-    budget = FLOAT32_BUDGET if dtype is torch.float32 else LOOSER.get(activation.name, FLOAT64_BUDGET)
+    budget = LOOSER.get((activation.name, dtype), FLOAT32_BUDGET if dtype is torch.float32 else FLOAT64_BUDGET)
     kinks, largest, worst = activation.kink_places(), torch.finfo(dtype).max, 0.0
     for place, found in zip(places, got.tolist(), strict=True):
         if order and any(abs(place - kink) <= 4 * math.ulp(kink) for kink in kinks):
