@@ -56,7 +56,7 @@ class UnknownNameError(UsageError):
 
     >>> raise UnknownNameError("activation", "gelo", ["gelu", "relu", "mish"])
     Traceback (most recent call last):
-    hillock.errors.UnknownNameError: expected the name of an activation, got 'gelo'; try 'gelu'
+    hillock.errors.UnknownNameError: expected the name of an activation, got 'gelo'; try 'gelu' or 'relu'
     """
 
     def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
