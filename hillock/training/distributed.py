@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import datetime
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,9 @@ from torch import Tensor, nn
 from hillock.errors import TrainingError, UsageError
 
 __all__ = ["SynchronisedBatchNorm1d", "SynchronisedBatchNorm2d", "World", "joined", "synchronise_batch_norm"]
+
+# Enough for a waiting thread to take the interpreter's lock even on a machine with ten times more work than cores.
+_LAST_OPERATION_SECONDS = 0.25
 
 
 class World:
@@ -101,6 +105,9 @@ def joined(device: str) -> Iterator[World]:
         yield world
     finally:
         if started_here:
+            # gloo's own thread frees the last operation's tensors, for which it needs the interpreter's lock; the
+            # group's destructor waits for that thread with the lock held (torch 2.13). Sleeping gives the lock away.
+            time.sleep(_LAST_OPERATION_SECONDS)
             dist.destroy_process_group()
 
 
