@@ -17,7 +17,7 @@ def rows() -> list[str]:
     ]
     sources = []
     for path in sorted((ROOT / "benchmarks/results").glob("train_step_*.json")):
-        for result in json.loads(path.read_text()):
+        for result in json.loads(path.read_text())["results"]:
             setting, origin = result["setting"], result["provenance"]
             name = f"{setting['network']}, {setting['batch_size']} pictures of {setting['image_size']} pixels"
             for way, found in result["ways"].items():

@@ -43,7 +43,8 @@ def train(
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)
         target = out / f"train_step_{network}_{image_size}.json"
-        target.write_text(json_text.dumps(results, indent=1) + "\n")
+        stored = {"results": results, "rounds": rounds, "provenance": results[0]["provenance"]}
+        target.write_text(json_text.dumps(stored, indent=1) + "\n")
     if json:
         door.emit_json(results)
         return
