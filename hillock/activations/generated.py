@@ -3,12 +3,13 @@
 The formula is first rewritten with functions that stay accurate and do not overflow (log(1 + e^a) -> softplus,
 1/(1 + e^a) -> σ(-a), e^a - 1 -> expm1, tanh' -> sech²), then differentiated, then printed as torch source. Each case of
 a `Piecewise` is computed only on inputs that belong to it, so that what another case would overflow to cannot reach a
-gradient. At ±∞ the function is computed at the largest finite number, and e^a stops near it.
+gradient. At ±∞ the function is computed at the largest finite number, and e^a stops near it; a factor that has
+underflowed makes its product 0 however large the others are. Only a ratio whose parts both overflow is NaN there.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from itertools import pairwise
 from typing import Any
@@ -36,6 +37,7 @@ _SAMPLES = (
     100.0,
     -100.0,
 )  # an inner point of a case is sought here
+_VANISHING = frozenset({"exp", "logistic", "sech2"})  # functions that underflow to 0 while another factor overflows
 _SAME_NAME = (
     "exp",
     "log",
@@ -116,11 +118,16 @@ def source(expression: Any, parameters: tuple[str, ...], name: str) -> str:
     >>> print(source(_stable(formulas.parse("x/(1 + exp(-x))")), (), "value"))
     def value(x):
         given, x = x, _finite(x)
-        return _finished(given, (x * _logistic(x)))
+        return _finished(given, _product(_logistic(x), x))
     """
     arguments = ", ".join(["x", *parameters])
     body = _Printer(parameters).text(expression)
     return f"def {name}({arguments}):\n    given, x = x, _finite(x)\n    return _finished(given, {body})"
+
+
+def _product(vanishing: Tensor, rest: Tensor | float) -> Tensor:
+    """Return vanishing · rest, 0 where an exponential has underflowed, however large the rest has become."""
+    return vanishing * torch.where(vanishing == 0, torch.zeros_like(vanishing), stable.full(vanishing, rest))
 
 
 def _finished(x: Tensor, result: Tensor | float) -> Tensor:
@@ -132,6 +139,7 @@ def _compiled(text: str, name: str) -> Callable[..., Tensor]:
     namespace: dict[str, Any] = {
         "torch": torch,
         "_finished": _finished,
+        "_product": _product,
         "_finite": stable.finite,
         "_exp": stable.capped_exp,
         "_full": stable.full,
@@ -207,15 +215,31 @@ class _Printer:
         if node.is_Add:
             return "(" + " + ".join(self.text(term) for term in node.args) + ")"
         if node.is_Mul:
-            above, below = sympy.fraction(node)
-            if below != 1:
-                return f"({self.text(above)} / {self.text(below)})"
-            return "(" + " * ".join(self.text(factor) for factor in node.args) + ")"
+            return self.product(node)
         if node.is_Pow:
             return self.power(*node.as_base_exp())
         if isinstance(node, sympy.Piecewise):
             return self.cases(node)
         return self.call(node)
+
+    def product(self, node: Any) -> str:
+        """Print a product: e^-a is multiplied, never made a division, and where it underflows the product is 0."""
+        import sympy
+
+        vanishing = [factor for factor in node.args if type(factor).__name__ in _VANISHING and factor.free_symbols]
+        above, below = sympy.fraction(sympy.Mul(*(factor for factor in node.args if factor not in vanishing)))
+        rest = self.multiplied(above.args if above.is_Mul else (above,))
+        if below != 1:
+            rest = f"({rest} / {self.text(below)})"
+        if not vanishing:
+            return rest
+        small = self.multiplied(vanishing)
+        return small if above == below == 1 else f"_product({small}, {rest})"
+
+    def multiplied(self, factors: Iterable[Any]) -> str:
+        """Print the factors one after another, in brackets when they are several."""
+        texts = [self.text(factor) for factor in factors]
+        return texts[0] if len(texts) == 1 else "(" + " * ".join(texts) + ")"
 
     def power(self, base: Any, exponent: Any) -> str:
         import sympy

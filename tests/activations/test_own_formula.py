@@ -79,3 +79,28 @@ def test_it_has_a_card() -> None:
     card = facts(Activation(name="own_bump", formula="x*exp(-x^2)"))
     assert card["properties"]["turning"] == pytest.approx([-math.sqrt(0.5), math.sqrt(0.5)])
     assert card["moments"]["gain"] > 1
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize(
+    ("formula", "value", "slope"),  # limits at -inf and +inf
+    [
+        ("x*exp(-x^2)", (0, 0), (0, 0)),
+        ("x^3*exp(-x^2)", (0, 0), (0, 0)),
+        ("x^2*sigmoid(-x^2)", (0, 0), (0, 0)),
+        ("x*exp(-x^2/2)*(1 - x^2)", (0, 0), (0, 0)),
+        ("x*sigmoid(x)", (0, math.inf), (0, 1)),
+        ("max(x, x*exp(-abs(x)))", (0, math.inf), (0, 1)),
+        ("exp(-x^2)/3", (0, 0), (0, 0)),
+    ],
+)
+def test_limits_at_infinity(
+    formula: str, value: tuple[float, float], slope: tuple[float, float], dtype: torch.dtype
+) -> None:
+    layer = activation(Activation(name="own_limit", formula=formula))
+    x = torch.tensor([-math.inf, math.inf], dtype=dtype, requires_grad=True)
+    y = layer(x)
+    y.sum().backward()
+    largest = torch.finfo(torch.float16).max if dtype == torch.float16 else 1e38  # computed at the largest number
+    assert [v if abs(v) < largest else math.copysign(math.inf, v) for v in y.tolist()] == list(value)
+    assert x.grad.tolist() == list(slope)
