@@ -15,8 +15,12 @@ if TYPE_CHECKING:
 
 __all__ = ["summary"]
 
-# What a terminal of less than 150 columns shows; --markdown and --json have everything.
-NARROW = ("layer", "kernel", "stride", "output", "field", "parameters", "multiply-adds", "kept lean")
+# Columns that fit a terminal of at least so many characters; --markdown and --json have everything.
+FITTING = {
+    150: None,
+    112: ("layer", "kernel", "stride", "output", "field", "parameters", "multiply-adds", "kept lean"),
+    0: ("layer", "kernel", "output", "parameters", "multiply-adds"),
+}
 
 
 def summary(
@@ -135,8 +139,8 @@ def _print(table: LayerTable) -> None:
 
     console = door.console()
     header, *rows, total = table.cells()
-    wide = console.width >= 150
-    columns = [c for c in range(len(header)) if wide or header[c] in NARROW]
+    fitting = next(names for width, names in FITTING.items() if console.width >= width)
+    columns = [c for c in range(len(header)) if fitting is None or header[c] in fitting]
     shown = Table(title=f"{table.network}, input {'×'.join(map(str, table.input_size))}", title_justify="left")
     for column in columns:
         number = column >= header.index("parameters")

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from hillock.cli import run
+from hillock.networks import network, summarise
 
 
 def test_terminal_markdown_and_json_say_the_same(capsys: pytest.CaptureFixture[str]) -> None:
@@ -23,6 +24,17 @@ def test_terminal_markdown_and_json_say_the_same(capsys: pytest.CaptureFixture[s
         assert f"{table['multiply_adds_of_everything']:,}" in shown
     assert table["saved_bytes_lean"] < table["saved_bytes_eager"]
     assert len(markdown.splitlines()) == len(table["rows"]) + 3
+
+
+@pytest.mark.parametrize("width", [80, 112, 150])
+@pytest.mark.parametrize("name", ["resnet20", "alexnet", "preresnet164"])
+def test_a_layer_is_one_line_at_every_width(
+    name: str, width: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    assert run(["summary", name, "--no-memory"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len([line for line in lines if line.startswith("│")]) == len(summarise(network(name), memory=False).rows) + 1
 
 
 def test_input_activation_and_classes_are_used(capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from hillock import report
+from hillock.cli import run as command
 from hillock.comparison import Comparison
 from hillock.diagnosis import Diagnosis, Finding, Profile
 from hillock.training.run import Run
@@ -41,9 +42,12 @@ CONTRAST = """(selector) => [...document.querySelectorAll(selector)].map(element
 })"""
 
 
-@pytest.fixture(params=["comparison", "run"])
+@pytest.fixture(params=["comparison", "run", "cards"])
 def page(request: pytest.FixtureRequest, make_comparison: Callable[..., Comparison], run: Run, tmp_path: Path) -> Path:
     path = tmp_path / "report.html"
+    if request.param == "cards":
+        assert command(["activations", "--family", "gated", "--until", "2016", "--html", str(path)]) == 0
+        return path
     if request.param == "comparison":
         return report.comparison_page(make_comparison(), path)
     return report.run_page(run, DIAGNOSIS, path)
@@ -55,7 +59,7 @@ def test_the_page_stands_alone_and_is_readable(page: Path, width: int, scheme: s
     assert seen.complaints == []
     assert all(url.startswith(("file://", "data:")) for url in seen.requests)
     assert seen.page.evaluate("document.documentElement.scrollWidth") <= width, "no sideways scrolling"
-    assert seen.page.locator("#answer").is_visible()
+    assert seen.page.locator("#answer, h1").first.is_visible()
     for figure in seen.page.locator("[data-figure]").all():
         assert figure.is_visible()
         assert figure.locator("path.js-line, path.point").count() > 0, "something is drawn"
