@@ -1,8 +1,9 @@
 """Train every case of the fault library and keep what the probes saw, so that rules can be judged again in seconds.
 
-    python benchmarks/faults/collect.py FOLDER [SEEDS]
+    python benchmarks/faults/collect.py FOLDER [MINUTES]
 
-Writes one file a case under FOLDER; cases that are there already are not trained again.
+Writes one file a case under FOLDER; cases that are there already are not trained again. Photographs are among the
+healthy controls if the environment variable HILLOCK_DATA names the folder of the development data.
 """
 
 from __future__ import annotations
@@ -10,36 +11,33 @@ from __future__ import annotations
 import pickle
 import random
 import sys
+import time
 from pathlib import Path
 
 import torch
-from library import Case, faulty_cases, healthy_cases, trained
-
-from hillock.activations import Activation
-from hillock.activations.catalogue import catalogue
+from library import faulty_cases, healthy_cases, trained
+from setting import Case
 
 
-def activations() -> tuple[str, ...]:
-    """Every scalar activation of the catalogue."""
-    return tuple(name for name, entry in catalogue().items() if isinstance(entry, Activation))
-
-
-def cases(seeds: int) -> list[Case]:
+def cases() -> list[Case]:
     """All cases, in an order that lets a stopped collection be a fair sample."""
-    found = [*healthy_cases(seeds, activations()), *faulty_cases(seeds)]
+    found = [*healthy_cases(), *faulty_cases()]
     random.Random(0).shuffle(found)
     return found
 
 
 def main() -> None:
     torch.set_num_threads(1)
-    folder, seeds = Path(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 2
+    folder, minutes = Path(sys.argv[1]), float(sys.argv[2]) if len(sys.argv) > 2 else float("inf")
     folder.mkdir(parents=True, exist_ok=True)
-    todo = cases(seeds)
+    ends = time.monotonic() + 60 * minutes
+    todo = cases()
     for number, case in enumerate(todo, 1):
         path = folder / (case.name.replace("/", "-") + ".pickle")
         if path.exists():
             continue
+        if time.monotonic() > ends:
+            break
         outcome = trained(case)
         partial = path.with_suffix(".part")
         partial.write_bytes(pickle.dumps(outcome))

@@ -85,8 +85,9 @@ class InputEvidence:
     - `channel_mean`, `channel_std`: of the inputs; `low`, `high`: smallest and largest value.
     - `constant_share`: share of samples that are one single value. `distinct_share`: share of different samples.
     - `labels`: number of samples of each class seen, by class.
-    - `neighbour_hits`: samples whose nearest other sample has the same label, out of `neighbour_trials` (0 where the
-      inputs are not numbers). `neighbour_chance`: the share that independent labels would give.
+    - `neighbour_share`: of each sample's `neighbours` nearest other samples, how many have its label;
+      `neighbour_chance`, `neighbour_deviation`: mean and standard deviation of that share if labels were independent
+      of inputs. `neighbours` is 0 where the inputs are not numbers or there are no labels.
     """
 
     channel_mean: tuple[float, ...]
@@ -96,9 +97,10 @@ class InputEvidence:
     constant_share: float
     distinct_share: float
     labels: Mapping[int, int]
-    neighbour_hits: int
-    neighbour_trials: int
+    neighbours: int
+    neighbour_share: float
     neighbour_chance: float
+    neighbour_deviation: float
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,6 +113,7 @@ class Evidence:
     - `samples`: N. `classes`: C, None for anything but classification. `loss`: mean over the probe.
     - `loss_evaluating`: the same batch with the network in evaluation mode, None if that was not possible.
     - `accuracy`: share correct, NaN without classes. `first_non_finite`: who made the first NaN or infinity.
+    - `right`: of each sample, whether the answer was right; empty without classes.
     - `history`: lines written during training (loss, update ratios, dead units), oldest first; empty without.
     """
 
@@ -128,6 +131,7 @@ class Evidence:
     first_non_finite_gradient: str | None = None
     not_seen: tuple[str, ...] = ()
     history: Sequence[Mapping[str, Any]] = ()
+    right: tuple[bool, ...] = ()
     seconds: float = 0.0
 
     @property

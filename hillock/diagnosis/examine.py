@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
+from hillock.diagnosis.batch import Batch, LossFunction
 from hillock.diagnosis.evidence import Evidence
 from hillock.diagnosis.finding import Diagnosis, Finding, Profile, ordered
 from hillock.diagnosis.mean_field import predict
-from hillock.diagnosis.probe import DEFAULT_SAMPLES, Batch, LossFunction, probe
+from hillock.diagnosis.probe import DEFAULT_SAMPLES, probe
 from hillock.diagnosis.rules import RULES, find
 from hillock.errors import UsageError
 

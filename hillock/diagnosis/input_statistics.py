@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from hillock.diagnosis.evidence import InputEvidence
 
-__all__ = ["InputStatistics", "distinct"]
+__all__ = ["InputStatistics", "Neighbours", "distinct", "like_neighbours"]
 
 # Each sample is reduced to at most this many numbers for the neighbour test (strided): enough to tell classes apart.
 NEIGHBOUR_FEATURES = 1024
+# More neighbours make the share steadier; those further away tell less about a sample.
+MOST_NEIGHBOURS = 10
 
 
 class InputStatistics:
@@ -58,7 +60,7 @@ class InputStatistics:
         spread = (self.squares / self.count - mean.square()).clamp_min(0).sqrt()
         rows = torch.cat(self.rows)
         labels = torch.cat(self.labels) if self.labels else None
-        hits, trials, chance = self._neighbours(rows, labels)
+        near = like_neighbours(rows, labels)
         return InputEvidence(
             channel_mean=tuple(mean.tolist()),
             channel_std=tuple(spread.tolist()),
@@ -67,20 +69,46 @@ class InputStatistics:
             constant_share=self.constant / self.samples,
             distinct_share=len(distinct(rows)) / len(rows),
             labels=dict(sorted(Counter(labels.tolist()).items())) if labels is not None else {},
-            neighbour_hits=hits,
-            neighbour_trials=trials,
-            neighbour_chance=chance,
+            neighbours=near.nearest,
+            neighbour_share=near.share,
+            neighbour_chance=near.chance,
+            neighbour_deviation=near.deviation,
         )
 
-    def _neighbours(self, rows: Tensor, labels: Tensor | None) -> tuple[int, int, float]:
-        """Count samples whose nearest other sample (Euclidean, centred) has the same label."""
-        if labels is None or len(labels) != len(rows) or len(rows) < 2 or not bool(torch.isfinite(rows).all()):
-            return 0, 0, 0.0
-        centred = rows - rows.mean(0)
-        distances = torch.cdist(centred, centred).fill_diagonal_(torch.inf)
-        hits = int((labels[distances.argmin(1)] == labels).sum())
-        chance = sum((count / len(labels)) ** 2 for count in Counter(labels.tolist()).values())
-        return hits, len(rows), chance
+
+class Neighbours(NamedTuple):
+    """Of the `nearest` neighbours of each sample, the share with its label, and what random ones give."""
+
+    nearest: int
+    share: float
+    chance: float
+    deviation: float
+
+
+def like_neighbours(rows: Tensor, labels: Tensor | None) -> Neighbours:
+    """Compare the labels of samples [N, F] with those of their nearest neighbours (Euclidean, centred).
+
+    The mean and the standard deviation are those of labels handed out at random with the frequencies seen, the graph of
+    neighbours being what it is: of two of its edges those that share one sample, or both, vary together.
+
+    **Source** Schilling 1986 (JASA 81:799), Henze 1988 (Annals of Statistics 16:772): tests by nearest neighbours.
+    """
+    nothing = Neighbours(0, 0.0, 0.0, 0.0)
+    if labels is None or len(labels) != len(rows) or len(rows) < 2 or not bool(torch.isfinite(rows).all()):
+        return nothing
+    shares = torch.tensor([count / len(labels) for count in Counter(labels.tolist()).values()])
+    # A quarter of the samples that a class has on average: the others of the class must be among the nearest at all.
+    count = min(MOST_NEIGHBOURS, max(1, len(rows) // (4 * len(shares))))
+    centred = rows - rows.mean(0)
+    nearest = torch.cdist(centred, centred).fill_diagonal_(torch.inf).topk(count, largest=False).indices
+    same = labels[nearest] == labels[:, None]
+    edges = torch.zeros(len(rows), len(rows)).scatter_(1, nearest, 1.0)
+    both = edges + edges.T
+    pairs, triples = float(shares.square().sum()), float(shares.pow(3).sum())
+    single = float(both.triu(1).square().sum()) * (pairs - pairs**2)
+    shared = float((both.sum(1).square() - both.square().sum(1)).sum()) * (triples - pairs**2)
+    deviation = max(single + shared, 0.0) ** 0.5 / same.numel()
+    return Neighbours(count, float(same.double().mean()), pairs, deviation)
 
 
 def distinct(rows: Tensor) -> Tensor:

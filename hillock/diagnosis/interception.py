@@ -17,46 +17,31 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._python_dispatch import _disable_current_modes
 
+from hillock.diagnosis.axes import canonical, unit_axis
+from hillock.diagnosis.doors import Functions, Measured, Operators, without_fused_cell
+from hillock.diagnosis.recognition import (
+    FUNCTION_LABELS,
+    FUSED,
+    NONLINEAR_PARTS,
+    POINTWISE,
+    RECURRENT,
+    SCALE_CHANGING,
+    UNIT_AXIS,
+    is_activation_call,
+    is_elementwise,
+    may_be_activation,
+    module_label,
+)
 from hillock.diagnosis.site import Response, Site, characterise, slope_of
 
 __all__ = ["Interception", "NormInput"]
-
-# Functions that are activations wherever they are called. A trailing underscore (in place) is stripped before looking.
-POINTWISE = frozenset(
-    (
-        *("relu", "relu6", "leaky_relu", "prelu", "rrelu", "threshold", "elu", "selu", "celu", "gelu", "silu", "mish"),
-        *("sigmoid", "expit", "logsigmoid", "log_sigmoid", "tanh", "tanhshrink", "softplus", "softsign"),
-        *("hardtanh", "hardswish", "hardsigmoid", "hardshrink", "softshrink"),
-    )
-)
-# Which axis holds the units after these calls: 1 for channels first, -1 for features last.
-UNIT_AXIS = {
-    **dict.fromkeys(("conv1d", "conv2d", "conv3d", "batch_norm", "group_norm", "instance_norm"), 1),
-    **dict.fromkeys(("conv_transpose1d", "conv_transpose2d", "conv_transpose3d"), 1),
-    **dict.fromkeys(("linear", "layer_norm", "rms_norm", "lstm", "gru", "embedding", "bilinear"), -1),
-}
-RECURRENT = frozenset(
-    ("lstm", "gru", "rnn_tanh", "rnn_relu", "lstm_cell", "gru_cell", "rnn_tanh_cell", "rnn_relu_cell")
-)
-# Nonlinear operators that are not activations by themselves: alone in a place, they are listed as not looked into.
-NONLINEAR_PARTS = frozenset(
-    ("exp", "expm1", "log", "log1p", "erf", "erfc", "sin", "cos", "atan", "sinh", "cosh", "maximum", "minimum", "where")
-)
-# Functions between two activations after which the next input's scale is not the weights' alone.
-SCALE_CHANGING = frozenset(
-    ("add", "iadd", "cat", "mul", "imul", "max_pool2d", "avg_pool2d", "adaptive_avg_pool2d", "mean", "dropout", "bmm")
-)
-# Fused operators with nonlinearities inside that nothing can look into.
-FUSED = frozenset({"mkldnn_rnn_layer", "_cudnn_rnn", "_thnn_fused_lstm_cell", "_thnn_fused_gru_cell", "miopen_rnn"})
 
 
 @dataclasses.dataclass
@@ -120,8 +105,8 @@ class Interception:
                     stack.callback(module.register_forward_pre_hook(self._enter(path), with_kwargs=True).remove)
                     hook = module.register_forward_hook(self._leave, always_call=True)
                     stack.callback(hook.remove)
-            stack.enter_context(_Operators(self))
-            stack.enter_context(_Functions(self))
+            stack.enter_context(Operators(self))
+            stack.enter_context(Functions(self))
             yield
 
     @property
@@ -168,7 +153,7 @@ class Interception:
 
     def _is_activation(self, path: str, module: nn.Module, z: Tensor) -> bool:
         if path not in self._elementwise:
-            self._elementwise[path] = _may_be_activation(module) and _is_elementwise(module.forward, z)
+            self._elementwise[path] = may_be_activation(module) and is_elementwise(module.forward, z)
         return self._elementwise[path]
 
     def _leave(self, module: nn.Module, args: tuple[Any, ...], out: Any) -> None:
@@ -180,7 +165,7 @@ class Interception:
                 return
             self._inside_site = False
             if isinstance(out, Tensor):  # otherwise the module raised, and the error is on its way to the caller
-                self.see(frame.path, _module_label(module), "module", module.forward, frame.candidate, out)
+                self.see(frame.path, module_label(module), "module", module.forward, frame.candidate, out)
 
     def _see_norm(self, path: str, tensor: Tensor) -> None:
         dims = [axis for axis in range(tensor.dim()) if axis != 1]
@@ -198,12 +183,12 @@ class Interception:
             self._axis = UNIT_AXIS[plain]
         self._note_between(plain, args, kwargs)
         if plain in RECURRENT:  # the fused CPU kernel hides the gates; the plain one shows them as operators
-            return _without_fused_cell(function, args, kwargs)
+            return without_fused_cell(function, args, kwargs)
         if plain == "scaled_dot_product_attention" or plain == "multi_head_attention_forward":
             self._unseen_here("the softmax of attention is not a unit-wise activation: not examined")
             self._axis = -1
         z = args[0] if args else kwargs.get("input")
-        if not _is_activation_call(plain, args, kwargs) or not isinstance(z, Tensor) or not z.is_floating_point():
+        if not is_activation_call(plain, args, kwargs) or not isinstance(z, Tensor) or not z.is_floating_point():
             return function(*args, **kwargs)
         if z.dim() < 2 or self._inside_site:
             return function(*args, **kwargs)
@@ -245,9 +230,9 @@ class Interception:
         path = frame.path if frame else ""
         if frame and not any(frame.module.children()) and frame.path:
             # Inside a leaf module the module is the activation: its own name says where.
-            label, where = _module_label(frame.module) or name, path
+            label, where = module_label(frame.module) or name, path
         else:
-            label, where = _FUNCTION_LABELS.get(name, name), f"{path}:{name}" if path else name
+            label, where = FUNCTION_LABELS.get(name, name), f"{path}:{name}" if path else name
         self.see(where, label, "function", response, z, out)
 
     def look_for_non_finite(self, function: Callable[..., Any], out: Any) -> None:
@@ -296,7 +281,7 @@ class Interception:
         with self.pause():
             path = f"{frame.path}:{plain}" if frame and frame.path else plain
             # Time steps of a recurrent layer run the same operator many times: one site gathers them all.
-            self.see(path, plain, "operator", _Measured(response), before, out, numbered=False)
+            self.see(path, plain, "operator", Measured(response), before, out, numbered=False)
         return out
 
     # Sites -----------------------------------------------------------------------------------------------------------
@@ -307,7 +292,7 @@ class Interception:
         """Add one call of an activation to its site, making the site on its first call."""
         calls = self._calls[where] = self._calls.get(where, 0) + 1
         name = f"{where}#{calls}" if numbered and calls > 1 else where
-        axis = _unit_axis(z, self._axis)
+        axis = unit_axis(z, self._axis)
         site = self.sites.get(name)
         if site is None:
             character = characterise(response, z, axis)
@@ -321,7 +306,7 @@ class Interception:
             self._unseen_here(f"a further call of {label} with {z.shape[axis]} instead of {site.units} units")
             return
         slope = slope_of(response, z)
-        rows = [_canonical(part, axis, self.batch_size) for part in (z, out.detach(), slope)]
+        rows = [canonical(part, axis, self.batch_size) for part in (z, out.detach(), slope)]
         first = numbered or calls == 1
         site.see(rows[0], rows[1], rows[2], self.batch_size if first else 0)
         if numbered and out.requires_grad:
@@ -336,12 +321,16 @@ class Interception:
 
     @contextlib.contextmanager
     def pause(self) -> Iterator[None]:
-        """Let the observer's own arithmetic pass unobserved."""
-        before, self._paused = self._paused, True
-        try:
+        """Let the observer's own arithmetic pass unobserved (and, both doors shut, at its usual speed)."""
+        if self._paused:
             yield
+            return
+        self._paused = True
+        try:
+            with torch._C.DisableTorchFunction(), _disable_current_modes():
+                yield
         finally:
-            self._paused = before
+            self._paused = False
 
     @property
     def paused(self) -> bool:
@@ -349,129 +338,5 @@ class Interception:
         return self._paused
 
 
-class _Measured:
-    """A response below autograd: its slope is a central difference in float64, as no derivative is recorded there."""
-
-    STEP = 1e-4
-
-    def __init__(self, response: Response) -> None:
-        self.response = response
-
-    def __call__(self, values: Tensor) -> Tensor:
-        return self.response(values)
-
-    def slope(self, z: Tensor) -> Tensor:
-        wide = z.detach().double()
-        rise = self.response(wide + self.STEP) - self.response(wide - self.STEP)
-        return (rise / (2 * self.STEP)).to(z.dtype)
-
-
-class _Functions(TorchFunctionMode):
-    """Hands every torch function call to the interception."""
-
-    def __init__(self, interception: Interception) -> None:
-        super().__init__()
-        self.interception = interception
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if self.interception.paused:
-            return func(*args, **(kwargs or {}))
-        out = self.interception.call(func, args, kwargs or {})
-        if self.interception.trace_non_finite:
-            self.interception.look_for_non_finite(func, out)
-        return out
-
-
-class _Operators(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Hands every operator below autograd to the interception."""
-
-    def __init__(self, interception: Interception) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.interception = interception
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        return self.interception.operator(func, args, kwargs or {})
-
-
-_FUNCTION_LABELS = {
-    **dict.fromkeys(("clamp", "clamp_min", "clip"), "relu"),
-    "expit": "sigmoid",
-    "log_sigmoid": "logsigmoid",
-}
-
-
 def _class_name(frame: _Frame | None) -> str:
     return type(frame.module).__name__ if frame else "network"
-
-
-def _without_fused_cell(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    backend: Any = torch.backends.mkldnn
-    before = backend.enabled
-    backend.enabled = False
-    try:
-        return function(*args, **kwargs)
-    finally:
-        backend.enabled = before
-
-
-def _is_activation_call(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
-    """True for an activation; a clamp counts if it cuts at 0 from below (that is what ReLU is)."""
-    if name in POINTWISE:
-        return True
-    if name == "clamp_min":
-        return _is_zero(args[1] if len(args) > 1 else kwargs.get("min"))
-    if name in ("clamp", "clip"):
-        return _is_zero(args[1] if len(args) > 1 else kwargs.get("min"))
-    return False
-
-
-def _is_zero(value: Any) -> bool:
-    return isinstance(value, (int, float)) and value == 0
-
-
-def _may_be_activation(module: nn.Module) -> bool:
-    """True for a leaf that is not one of torch's own layers (those call functions that are seen by themselves)."""
-    return not any(True for _ in module.children()) and not type(module).__module__.startswith("torch.nn.")
-
-
-def _is_elementwise(response: Response, z: Tensor) -> bool:
-    """True if each output depends on the input at its own place alone, by moving one half and watching the other."""
-    if z.dim() < 2 or not z.numel() or not z.is_floating_point():
-        return False
-    try:
-        with torch.no_grad():
-            # Values of its own making: those of a dead network would not move anything.
-            shape = (min(len(z), 4), *z.shape[1:])
-            sample = torch.linspace(-4, 4, math.prod(shape), device=z.device, dtype=z.dtype).reshape(shape)
-            moved = sample.clone()
-            moved.view(-1)[::2] += 1.0
-            before, after = response(sample.clone()), response(moved.clone())
-    except (RuntimeError, TypeError, ValueError):  # it needs the whole batch: not a pointwise function
-        return False
-    if not isinstance(before, Tensor) or before.shape != sample.shape:
-        return False
-    kept = slice(1, None, 2)
-    same = torch.equal(before.reshape(-1)[kept].nan_to_num(), after.reshape(-1)[kept].nan_to_num())
-    return same and not torch.equal(before.reshape(-1).nan_to_num(), after.reshape(-1).nan_to_num())
-
-
-def _module_label(module: nn.Module) -> str:
-    """The name a person would use: the activation's for hillock's own layer, else the class in lower case."""
-    activation = getattr(module, "activation", None)
-    name = getattr(activation, "name", None)
-    return name if isinstance(name, str) else type(module).__name__.lower()
-
-
-def _unit_axis(z: Tensor, hint: int) -> int:
-    """The axis of units: 1 for matrices; for more axes what the last linear, convolution or norm call wrote."""
-    return 1 if z.dim() == 2 or hint == 1 else z.dim() - 1
-
-
-def _canonical(part: Tensor, axis: int, batch_size: int) -> Tensor:
-    """Return the tensor as [rows, units, positions]; rows are samples wherever the batch axis can be found."""
-    moved = part.movedim(axis, 1)
-    if moved.dim() == 2:
-        return moved.unsqueeze(2)
-    if moved.shape[0] != batch_size and moved.dim() == 3 and moved.shape[2] == batch_size:
-        return moved.permute(2, 1, 0)  # time first: [time, units, samples]
-    return moved.flatten(2)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 
 import numpy
 from scipy import stats
 
-__all__ = ["samples_needed", "share_interval", "share_upper_bound", "slope_interval"]
+__all__ = ["line_interval", "samples_needed", "share_interval", "share_upper_bound", "slope_interval"]
 
 
 def share_interval(hits: int, trials: int, confidence: float = 0.95) -> tuple[float, float]:
@@ -51,24 +52,41 @@ def samples_needed(share: float, confidence: float = 0.95) -> int:
 
 
 def slope_interval(values: Sequence[float], confidence: float = 0.95) -> tuple[float, float, float]:
-    """Return slope, low and high of a straight line through `values` at 0, 1, 2, ... (least squares, t interval).
-
-    Fewer than three values have no spread to estimate: the interval is infinite.
+    """Return slope, low and high of a straight line through `values` at 0, 1, 2, ..., as `line_interval` does.
 
     >>> slope, low, high = slope_interval([0.0, 1.0, 2.1, 2.9])
     >>> low < 1 < high
     True
     """
+    return line_interval(range(len(values)), values, confidence)
+
+
+def line_interval(
+    places: Sequence[float], values: Sequence[float], confidence: float = 0.95
+) -> tuple[float, float, float]:
+    """Return slope, low and high of a straight line through `values` at `places` (least squares, t interval).
+
+    Fewer than three values have no spread to estimate: the interval is infinite.
+
+    >>> slope, low, high = line_interval([0, 10, 30], [1.0, 2.0, 4.0])
+    >>> round(slope, 6), round(high - low, 6)
+    (0.1, 0.0)
+    """
     heights = numpy.asarray(values, dtype=float)
     count = len(heights)
     if count < 2:
         return 0.0, -math.inf, math.inf
-    places = numpy.arange(count) - (count - 1) / 2
-    spread = float((places**2).sum())
-    slope = float((places * heights).sum() / spread)
+    centred = numpy.asarray(places, dtype=float) - float(numpy.mean(places))
+    spread = float((centred**2).sum())
+    slope = float((centred * heights).sum() / spread)
     if count < 3:
         return slope, -math.inf, math.inf
-    residuals = heights - heights.mean() - slope * places
+    residuals = heights - heights.mean() - slope * centred
     error = math.sqrt(float((residuals**2).sum()) / (count - 2) / spread)
-    half = float(stats.t.ppf((1 + confidence) / 2, count - 2)) * error
+    half = _t_quantile((1 + confidence) / 2, count - 2) * error
     return slope, slope - half, slope + half
+
+
+@functools.cache
+def _t_quantile(share: float, freedom: int) -> float:
+    return float(stats.t.ppf(share, freedom))

@@ -15,7 +15,8 @@ import torch
 from scipy import stats
 from torch import Tensor, nn
 
-from hillock.diagnosis.probe import probe, sign_agreement
+from hillock.diagnosis.parameters import sign_agreement
+from hillock.diagnosis.probe import probe
 from hillock.errors import UnknownNameError
 from hillock.randomness import generator
 

@@ -15,10 +15,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from hillock.diagnosis.batch import Batch, LossFunction, batch_size, taken
 from hillock.diagnosis.evidence import Evidence
 from hillock.diagnosis.examine import birth_findings, findings_of, judge
 from hillock.diagnosis.finding import Diagnosis, Finding, json_value, ordered
-from hillock.diagnosis.probe import DEFAULT_SAMPLES, Batch, LossFunction, batch_size, probe, taken
+from hillock.diagnosis.probe import DEFAULT_SAMPLES, probe
 from hillock.diagnosis.untouched import unwrapped
 
 __all__ = ["Recorder"]
@@ -180,6 +181,7 @@ def _site_line(site: Any) -> dict[str, Any]:
         "name": site.name,
         "units": site.units,
         "dead": [unit for unit, share in enumerate(responding.tolist()) if share < 0.01],
+        "slopes": [round(share, 4) for share in site.slope_shares.tolist()],
         "input_rms": site.z_rms,
         "gradient_norm": site.gradient_norm,
         "mean_shift": site.mean_shift,

@@ -216,6 +216,12 @@ class Site:
         return float((means.square().mean() / squares.mean().clamp_min(1e-300)).sqrt())
 
     @property
+    def slope_shares(self) -> Tensor:
+        """Root mean square of φ'(z) over max|φ'|, for each unit: how much of a gradient it passes."""
+        mean = self.slope_squares / max(self.elements, 1)
+        return mean.sqrt() / max(self.character.max_slope, 1e-300)
+
+    @property
     def h_variance(self) -> Tensor:
         """Variance of the output over samples and positions, for each unit."""
         mean = self.h_sum / max(self.elements, 1)

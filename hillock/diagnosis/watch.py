@@ -11,8 +11,9 @@ import torch
 from torch import nn
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
+from hillock.diagnosis.batch import Batch, LossFunction, taken
 from hillock.diagnosis.finding import Diagnosis
-from hillock.diagnosis.probe import DEFAULT_SAMPLES, Batch, LossFunction, taken
+from hillock.diagnosis.probe import DEFAULT_SAMPLES
 from hillock.diagnosis.recorder import BUDGET, Recorder
 from hillock.diagnosis.untouched import unwrapped
 from hillock.errors import UsageError

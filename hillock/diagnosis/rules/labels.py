@@ -6,10 +6,11 @@ from collections.abc import Iterable
 
 from hillock.diagnosis.evidence import Evidence
 from hillock.diagnosis.finding import Finding
-from hillock.diagnosis.interval import share_interval
 from hillock.diagnosis.rules.rule import Limits, Rule, percent
 
 __all__ = ["RULE"]
+
+TWO_SIDED = 1.96  # standard deviations of a 95 % interval
 
 
 def check(rule: Rule, evidence: Evidence, limits: Limits) -> Iterable[Finding]:
@@ -22,22 +23,21 @@ def check(rule: Rule, evidence: Evidence, limits: Limits) -> Iterable[Finding]:
             "failure", "labels", 1.0, 1.0, f"All {count} labels are the same class.", unit="classes seen"
         )
         return
-    expected = seen.neighbour_trials * seen.neighbour_chance
-    if seen.neighbour_trials < limits["samples"] or expected < limits["expected"] or _proven(evidence, limits):
+    if count < limits["samples"] or not seen.neighbours or _proven(evidence, limits):
         return
-    low, high = share_interval(seen.neighbour_hits, seen.neighbour_trials)
-    if high >= limits["factor"] * seen.neighbour_chance:
+    allowed = limits["factor"] * seen.neighbour_chance
+    low, high = (seen.neighbour_share + sign * TWO_SIDED * seen.neighbour_deviation for sign in (-1, 1))
+    # With few samples of each class even labels that belong could look like this.
+    if high >= allowed:
         return
-    share = seen.neighbour_hits / seen.neighbour_trials
     yield rule.finding(
         "warning",
         "labels",
-        share,
-        limits["factor"] * seen.neighbour_chance,
-        f"A sample's nearest neighbour has the same label in {percent(share)} of cases; labels drawn at random would "
-        f"give "
-        f"{percent(seen.neighbour_chance)}. The labels may not belong to these inputs.",
-        interval=(low, high),
+        seen.neighbour_share,
+        allowed,
+        f"Of a sample's {seen.neighbours} nearest neighbours {percent(seen.neighbour_share)} have its label; labels "
+        f"drawn at random would give {percent(seen.neighbour_chance)}. The labels may not belong to these inputs.",
+        interval=(max(low, 0.0), high),
     )
 
 
@@ -56,14 +56,14 @@ RULE = Rule(
     id="labels",
     title="labels that do not belong to the inputs",
     definition=(
-        "Share of samples whose nearest other sample (Euclidean, in the input) has the same label, against what random "
-        "labels would give. A warning if the 95 % interval lies below {factor} times that; not judged with fewer than "
-        "{samples} samples or {expected} expected hits, nor if a test error below {learned} of chance disproves it. A "
-        "failure if all labels are equal."
+        "Of each sample's nearest other samples (up to ten, Euclidean, in the input) the share that has its label, "
+        "against what labels drawn at random would give. A warning if the 95 % interval lies below {factor} times "
+        "that; not judged with fewer than {samples} samples, nor if a test error below {learned} of chance disproves "
+        "it. A failure if all labels are equal."
     ),
-    limits={"samples": 299, "expected": 15, "factor": 1.4, "learned": 0.8},
+    limits={"samples": 299, "factor": 1.4, "learned": 0.8},
     unit="share of samples",
-    source="nearest neighbours, Cover & Hart 1967; Clopper & Pearson 1934; calibrated on benchmarks/faults",
+    source="Schilling 1986, Henze 1988 (tests by nearest neighbours); calibrated on benchmarks/faults",
     why="Shuffled or shifted labels can only be learned by heart: training error falls, test error never does.",
     remedies=("check the order of inputs and labels", "look at a few pictures with their labels"),
     check=check,

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 
 from hillock.diagnosis.evidence import Evidence
 from hillock.diagnosis.finding import Finding
+from hillock.diagnosis.rules.plateau import label_entropy
 from hillock.diagnosis.rules.rule import Limits, Rule, percent, ratio
 
 __all__ = ["RULE"]
@@ -31,7 +32,7 @@ def check(rule: Rule, evidence: Evidence, limits: Limits) -> Iterable[Finding]:
             f"at its "
             f"largest); {worst} by {percent(fast[worst])}. About 0.1 % is usual.",
         )
-    elif middle < limits["low"]:
+    elif middle < limits["low"] and not _warming_up(lines, limits) and not _learned(evidence, limits):
         slowest = min(largest, key=lambda name: largest[name])
         yield rule.finding(
             "warning",
@@ -44,15 +45,28 @@ def check(rule: Rule, evidence: Evidence, limits: Limits) -> Iterable[Finding]:
         )
 
 
+def _warming_up(lines: Sequence[Mapping[str, float]], limits: Limits) -> bool:
+    """True while steps grow from probe to probe, and with a single probe, which cannot tell."""
+    middles = [statistics.median(line.values()) for line in lines]
+    return len(middles) < 2 or (middles[-1] == max(middles) and middles[-1] >= limits["growth"] * middles[0] > 0)
+
+
+def _learned(evidence: Evidence, limits: Limits) -> bool:
+    """True if there is little left to learn: small steps are then as it should be (a network that is fine-tuned)."""
+    guessing = label_entropy(evidence)
+    return guessing is not None and evidence.loss < limits["unlearned"] * guessing
+
+
 RULE = Rule(
     id="update_ratio",
     title="steps too large or too small for the weights",
     definition=(
         "|Δw| / |w| of the real update (momentum and all) of each matrix, at its largest over the probes; the value is "
-        "the median over matrices: a warning above {high}, a failure above {very_high}, a warning below {low}. Needs a "
+        "the median over matrices: a warning above {high}, a failure above {very_high}; a warning below {low} while "
+        "the loss is above {unlearned} of that of guessing and the steps do not grow by {growth} (a warm-up). Needs a "
         "watched training."
     ),
-    limits={"high": 0.1, "very_high": 0.5, "low": 2e-5},
+    limits={"high": 0.1, "very_high": 0.5, "low": 3e-4, "unlearned": 0.5, "growth": 1.5},
     unit="share of the weights' norm per step",
     source="cs231n notes (about 1e-3); TheDeepChecker [1e-4, 1e-1]; limits calibrated on benchmarks/faults",
     why="Too large a step forgets what was learned; too small a one learns nothing in the time there is.",
