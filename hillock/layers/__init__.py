@@ -5,7 +5,7 @@
     recognise.py           which activation is this module? (ours, torch.nn's, timm's)
     replace.py, unseen.py  put other activations into any model; find the calls that cannot be replaced
     maxout.py, gate.py, crelu.py, softmax.py, dynamic_relu.py    aggregates: layers that mix several numbers into one
-    initialisation.py, response_norm.py, shortcut.py, ...        what surrounds activations in a network
+    convolution.py, initialisation.py, response_norm.py, ...     what surrounds activations in a network
 
 What belongs here: `torch.nn.Module`s that several networks share. What never does: whole networks, formulas (they are
 declared in `activations`), arithmetic that is worth a kernel.

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from hillock.errors import UnknownNameError, UsageError
+from hillock.layers.convolution import StridedConv2d
 from hillock.layers.shortcut import (
     Addition,
     ExclusiveGate,
@@ -117,7 +118,8 @@ class Parts:
     def conv(self, channels: int, out: int, kernel: int, stride: int = 1, *, padding: int | None = None) -> nn.Conv2d:
         padding = kernel // 2 if padding is None else padding
         biased = self.norm in ("none", "skipinit")
-        return undrawn(nn.Conv2d, channels, out, kernel, stride, padding, bias=biased)
+        layer = nn.Conv2d if stride == 1 else StridedConv2d
+        return undrawn(layer, channels, out, kernel, stride, padding, bias=biased)
 
     def add(
         self, target: nn.Sequential, tokens: str, number: int, channels: int, conv: nn.Conv2d | None = None
