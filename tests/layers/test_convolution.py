@@ -1,4 +1,4 @@
-"""A strided convolution on maps smaller than its stride: torch's function, and the gradient of the written memory only."""
+"""A strided convolution on maps smaller than its stride: torch's function, and a gradient of written memory only."""
 
 from __future__ import annotations
 
