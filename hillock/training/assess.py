@@ -47,7 +47,7 @@ def assess(materials: Materials, batches: Iterable[tuple[Tensor, Tensor]]) -> Te
     return totals
 
 
-def evaluate(materials: Materials, state: TrainingState, learning_rate: float) -> dict[str, Any]:
+def evaluate(materials: Materials, state: TrainingState) -> dict[str, Any]:
     """Return a line of the record: training since the last one, and the whole validation and test parts.
 
     Every process measures its share. Losses are means in nats, errors shares of wrong answers.
@@ -77,7 +77,7 @@ def evaluate(materials: Materials, state: TrainingState, learning_rate: float) -
                 lost, missed, seen = world.sum(assess(materials, batches.evaluation())).tolist()
                 line |= {f"{name}_loss": lost / seen, f"{name}_error": missed / seen}
     return line | {
-        "learning_rate": learning_rate,
+        "learning_rate": state.learning_rate,
         "rate_scale": state.rate_scale,
         "images_per_second": sums.images_per_second,
         "waiting_share": sums.waiting_share,

@@ -123,28 +123,29 @@ class _Session:
 
     def _train(self, request: Request) -> None:
         folder = self.materials.folder
-        done = self.materials.world.from_first((folder / run_folder.WEIGHTS).exists())
-        if done:
-            return
-        while not done:
+        while not self.materials.world.from_first((folder / run_folder.WEIGHTS).exists()):
             try:
-                done = self._epoch(request)
+                self._to_the_end(request)
             except _Diverged as problem:
                 self._roll_back(str(problem))
+
+    def _to_the_end(self, request: Request) -> None:
+        """Make what is left of the run, if anything: a kill may fall between the last checkpoint and the weights."""
+        while not self._is_over():
+            if not self._evaluation_due():
+                self._steps(request)
+            if self._evaluation_due():
+                self._evaluate(last=self.state.step >= self.materials.total_steps)
         self._checkpoint()
         if self.materials.world.is_first:
             keeping.save_weights(self.materials, run_folder.WEIGHTS)
 
-    def _epoch(self, request: Request) -> bool:
-        """Train to the end of the epoch under way; return whether the run is over."""
-        materials, state = self.materials, self.state
-        if not self._evaluation_due():
-            self._steps(request)
-        ended = state.step >= materials.total_steps
-        if self._evaluation_due():
-            self._evaluate(last=ended)
-        patience = materials.recipe.early_stopping
-        return ended or (patience is not None and state.evaluations_since_best >= patience)
+    def _is_over(self) -> bool:
+        """Whether all steps are made and evaluated, or evaluations have stopped getting better."""
+        patience, state = self.materials.recipe.early_stopping, self.state
+        if patience is not None and state.evaluations_since_best >= patience:
+            return True
+        return state.step >= self.materials.total_steps and not self._evaluation_due()
 
     def _evaluation_due(self) -> bool:
         """Whether the steps made call for an evaluation that has not been made."""
@@ -191,7 +192,8 @@ class _Session:
         if materials.average is not None:
             materials.average.update(state.step)
         self._note(loss, wrong, len(targets))
-        self.context.last_loss, self.context.last_batch, self.context.learning_rate = loss, (inputs, targets), rate
+        state.learning_rate = rate
+        self.context.last_loss, self.context.last_batch = loss, (inputs, targets)
         return loss
 
     def _rate_factor(self) -> float:
@@ -239,6 +241,7 @@ class _Session:
     def _share(self) -> None:
         self.context.step = self.state.step
         self.context.epoch = self.state.step // self.materials.steps_per_epoch
+        self.context.learning_rate = self.state.learning_rate
 
     def _progress(self, loss: float, line: dict[str, Any] | None = None) -> Progress:
         sums, steps_per_epoch = self.state.sums, self.materials.steps_per_epoch
@@ -261,7 +264,7 @@ class _Session:
         before = time.perf_counter()
         if last and materials.recipe.recompute_batch_norm:
             recompute_running_statistics(materials, state.step // materials.steps_per_epoch)
-        line = evaluate(materials, state, self.context.learning_rate)
+        line = evaluate(materials, state)
         state.seconds += time.perf_counter() - before
         line["seconds"] = state.seconds
         if not math.isfinite(line["test_loss"]):

@@ -61,6 +61,8 @@ class TrainingState:
     """Updates made."""
     evaluated_step: int = 0
     """The step of the latest evaluation: a checkpoint may fall between a step and the evaluation due after it."""
+    learning_rate: float = 0.0
+    """That of the latest update, before group scales."""
     schedule: ScheduleState = dataclasses.field(default_factory=ScheduleState)
     recent_errors: list[float] = dataclasses.field(default_factory=list)
     """Training errors of the latest steps, while a warm-up waits for them."""

@@ -229,6 +229,19 @@ def test_a_poisoned_state_is_never_kept(small: Recipe, digits: DataSet, tmp_path
         train(recipe, out=tmp_path, dataset=digits, observers=[watching(9, poison)])
 
 
+def test_a_state_poisoned_at_the_very_end_is_not_kept_either(
+    small: Recipe, digits: DataSet, tmp_path: Path, watching: Any
+) -> None:
+    class Late(watching):  # type: ignore[misc]
+        def after_evaluation(self, context: Any, line: Any) -> None:
+            if context.step == 14:
+                poison(context)
+
+    with pytest.raises(TrainingError, match=r"weight is no longer finite after step 14.*good state is that of step 12"):
+        train(small.replace(checkpoint_steps=6), out=tmp_path, dataset=digits, observers=[Late()])
+    assert not (tmp_path / "weights.safetensors").exists()
+
+
 @pytest.mark.parametrize("checkpoint_steps", [None, 3])
 def test_a_nan_is_rolled_back_and_the_rate_halved(
     checkpoint_steps: int | None, small: Recipe, digits: DataSet, tmp_path: Path, watching: Any
