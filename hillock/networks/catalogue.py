@@ -116,6 +116,12 @@ FAMILIES: tuple[Family, ...] = (
 )
 
 
+def _papers_side(family: Family, depth: int | None, options: Mapping[str, Any]) -> int:
+    """Return the side of the paper's pictures: ImageNet's residual networks share their families with CIFAR's."""
+    imagenet = depth in IMAGENET_UNITS and _resnet in family.steps and options.get("block", "auto") == "auto"
+    return 224 if imagenet else family.image_size
+
+
 def names() -> list[str]:
     """Return the names of networks, in the order of the families and by depth. Depths between those listed work too.
 
@@ -169,7 +175,7 @@ def network(
     if num_classes < 1 or input_channels < 1 or (image_size is not None and image_size < 1):
         got = f"{num_classes} classes, {input_channels} channels, image size {image_size}"
         raise UsageError("at least one class, one channel and one pixel", got=got)
-    side = image_size or family.image_size
+    side = image_size or _papers_side(family, depth, options)
     size = (input_channels, side, side)
     _check_options(name, family, options)
     built = family.build(depth, sites=sites, num_classes=num_classes, input_size=size, **options)

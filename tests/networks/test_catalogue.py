@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
@@ -123,3 +125,12 @@ def test_every_listed_name_builds() -> None:
             with torch.device("meta"):
                 net = network(name)
             assert net.name == name
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "side"),
+    [("resnet18", {}, 224), ("plain34", {}, 224), ("preresnet200", {}, 224), ("resnet18", {"image_size": 96}, 96)]
+    + [("resnet20", {}, 32), ("resnet164", {"width": 4}, 32), ("alexnet", {"width": 0.05}, 227)],
+)
+def test_pictures_have_the_papers_size_by_default(name: str, options: dict[str, Any], side: int) -> None:
+    assert network(name, **options).input_size == (3, side, side)
