@@ -129,8 +129,15 @@ def test_every_listed_name_builds() -> None:
 
 @pytest.mark.parametrize(
     ("name", "options", "side"),
-    [("resnet18", {}, 224), ("plain34", {}, 224), ("preresnet200", {}, 224), ("resnet18", {"image_size": 96}, 96)]
-    + [("resnet20", {}, 32), ("resnet164", {"width": 4}, 32), ("alexnet", {"width": 0.05}, 227)],
+    [
+        ("resnet18", {}, 224),
+        ("plain34", {}, 224),
+        ("preresnet200", {}, 224),
+        ("resnet18", {"image_size": 96}, 96),
+        ("resnet20", {}, 32),
+        ("resnet164", {"width": 4}, 32),
+        ("alexnet", {"width": 0.05}, 227),
+    ],
 )
 def test_pictures_have_the_papers_size_by_default(name: str, options: dict[str, Any], side: int) -> None:
     assert network(name, **options).input_size == (3, side, side)
