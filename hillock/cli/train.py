@@ -49,7 +49,7 @@ def train(
     precision: Annotated[Literal["auto", "float32", "bfloat16"] | None, _option("Of forward and backward.")] = None,
     channels_last: Annotated[Switch | None, _option("Memory layout of pictures.")] = None,
     compile: Annotated[Switch | None, _option("torch.compile.")] = None,
-    fused: Annotated[Switch | None, _option("Fused normalisation and activation, wide weight gradients.")] = None,
+    fused: Annotated[Switch | None, _option("Fused normalisation and activation, own backward kernels.")] = None,
     allocator: Annotated[Literal["keep", "system"], _option("keep: freed memory stays with the process.")] = "keep",
     threads: Annotated[int | None, _option("CPU threads.", min=1)] = None,
     memory: Annotated[Literal["eager", "lean"] | None, _option("lean: keep the least for backward.")] = None,

@@ -1,7 +1,8 @@
 """Running a network's layers fused: one switch for a whole network, its modules and state dict unchanged.
 
-    fuse(model)      normalisation + residual addition + activation become one operation, small maps' weight gradients
-                     are computed the wide way (`hillock.kernels.norm_activation`, `hillock.kernels.wide_convolution`)
+    fuse(model)      normalisation + residual addition + activation become one operation; 3x3 convolutions and max
+                     poolings run backward in kernels of their own (`hillock.kernels.norm_activation`,
+                     `hillock.kernels.weight_gradient`, `hillock.kernels.max_pool`)
     unfuse(model)    back to one operation a module
 
 What is fused is read off the structure: a `BatchNorm2d` followed by an activation inside an `nn.Sequential`, and the
@@ -18,11 +19,11 @@ from contextlib import contextmanager
 from typing import cast
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
+from hillock.kernels.max_pool import max_pool, takes
 from hillock.kernels.norm_activation import Normalisation, norm_activation, why_not
-from hillock.kernels.wide_convolution import convolution, pictures_side_by_side
+from hillock.kernels.weight_gradient import convolution, gains
 from hillock.layers.recognise import recognise
 from hillock.layers.residual import ResidualUnit
 from hillock.layers.shortcut import Addition
@@ -114,29 +115,40 @@ class FusedResidualUnit(ResidualUnit):
         return _normalised(branch, end[0], after[0] if after else None, shortcut)
 
 
-class WideGradientConv2d(nn.Conv2d):
-    """An `nn.Conv2d` whose weight gradient over small maps is computed on pictures laid side by side."""
+class FusedConv2d(nn.Conv2d):
+    """An `nn.Conv2d` that casts its weight itself and computes a 3x3 weight gradient on matrix tiles."""
 
     def forward(self, x: Tensor) -> Tensor:
         ordinary = (self.kernel_size, self.stride, self.padding, self.dilation, self.groups, self.padding_mode)
-        if ordinary != ((3, 3), (1, 1), (1, 1), (1, 1), 1, "zeros") or not torch.is_grad_enabled():
+        if ordinary != ((3, 3), (1, 1), (1, 1), (1, 1), 1, "zeros") or self.bias is not None:
             return super().forward(x)
         if torch.compiler.is_compiling() or torch._C._functorch.peek_interpreter_stack() is not None:
             return super().forward(x)
-        weight, bias = self.weight, self.bias
         if torch.is_autocast_enabled("cpu") and x.device.type == "cpu":
-            dtype = torch.get_autocast_dtype("cpu")
-            x, weight = x.to(dtype), weight.to(dtype)
-            bias = None if bias is None else bias.to(dtype)
-        if x.dim() != 4 or pictures_side_by_side(x, weight) == 1:
-            return F.conv2d(x, weight, bias, stride=1, padding=1)
-        return convolution(x, weight, bias)
+            x = x.to(torch.get_autocast_dtype("cpu"))
+        elif self.weight.dtype != x.dtype:
+            return super().forward(x)
+        needed = torch.is_grad_enabled() and self.weight.requires_grad and type(x) is Tensor and x.dim() == 4
+        return convolution(x, self.weight) if needed and gains(x, self.weight) else super().forward(x)
+
+
+class FusedMaxPool2d(nn.MaxPool2d):
+    """An `nn.MaxPool2d` that keeps one byte a result."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        settings = (self.kernel_size, self.stride, self.padding)
+        square = all(isinstance(setting, int) for setting in settings)
+        if not square or self.dilation != 1 or self.ceil_mode or self.return_indices:
+            return super().forward(x)
+        side, stride, padding = cast(tuple[int, int, int], settings)
+        return max_pool(x, side, stride, padding) if takes(x, side, padding) else super().forward(x)
 
 
 _FUSED: dict[type[nn.Module], type[nn.Module]] = {
     nn.Sequential: FusedSequential,
     ResidualUnit: FusedResidualUnit,
-    nn.Conv2d: WideGradientConv2d,
+    nn.Conv2d: FusedConv2d,
+    nn.MaxPool2d: FusedMaxPool2d,
 }
 
 

@@ -11,7 +11,6 @@ import torch.nn.functional as F
 from torch import nn
 
 from hillock.kernels import native
-from hillock.kernels.wide_convolution import convolution, pictures_side_by_side
 from hillock.layers.fused import fuse, is_fused, unfuse, unfused
 from hillock.networks import network
 from hillock.randomness import generator
@@ -118,37 +117,3 @@ def test_inside_compile_and_transforms_it_is_the_plain_network():
     reference = dict(zip(parameters, torch.autograd.grad(loss(parameters), list(parameters.values())), strict=True))
     for name, value in reference.items():
         assert torch.allclose(got[name], value, rtol=1e-3, atol=1e-4), name
-
-
-@pytest.mark.parametrize(("pictures", "together"), [(128, 16), (96, 16), (120, 15), (7, 7), (127, 1), (6, 6), (3, 1)])
-def test_pictures_side_by_side_divide_the_batch(pictures, together):
-    x, weight = torch.empty(pictures, 64, 8, 8, dtype=torch.bfloat16), torch.empty(64, 64, 3, 3, dtype=torch.bfloat16)
-    assert pictures_side_by_side(x, weight) == together
-
-
-def test_large_maps_and_few_channels_stay_plain():
-    weight = torch.empty(64, 64, 3, 3, dtype=torch.bfloat16)
-    assert pictures_side_by_side(torch.empty(16, 64, 16, 16, dtype=torch.bfloat16), weight) == 1
-    assert pictures_side_by_side(torch.empty(16, 32, 8, 8, dtype=torch.bfloat16), weight[:, :32]) == 1
-    assert pictures_side_by_side(torch.empty(16, 64, 8, 8), weight.float()) == 1
-
-
-@pytest.mark.parametrize("bias", [False, True])
-def test_the_wide_weight_gradient_is_the_gradient(bias):
-    x = torch.randn(8, 64, 7, 5, generator=generator(0, "x")).bfloat16().to(memory_format=torch.channels_last)
-    weight = (torch.randn(96, 64, 3, 3, generator=generator(0, "w")) / 24).bfloat16()
-    dy = torch.randn(8, 96, 7, 5, generator=generator(0, "dy")).bfloat16().to(memory_format=torch.channels_last)
-    shift = torch.randn(96, generator=generator(0, "b")).bfloat16() if bias else None
-    assert pictures_side_by_side(x, weight) == 8
-
-    def gradients(run, double):
-        leaves = [t.double() if double else t.clone() for t in (x, weight, shift) if t is not None]
-        for leaf in leaves:
-            leaf.requires_grad_()
-        y = run(*leaves, *([None] if shift is None else []))
-        return [y.detach(), *torch.autograd.grad(y, leaves, dy.to(y.dtype))]
-
-    wide = gradients(convolution, double=False)
-    exact = gradients(lambda a, w, b: F.conv2d(a, w, b, padding=1), double=True)
-    for got, expected in zip(wide, exact, strict=True):
-        assert (got.double() - expected).norm() < 2.0**-8 * expected.norm()

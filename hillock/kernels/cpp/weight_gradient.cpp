@@ -1,0 +1,294 @@
+// The weight gradient of a 3x3 convolution of stride 1 and padding 1 over channels-last bfloat16 maps, on AMX tiles.
+//
+// A chunk of pictures is laid out in scratch memory as one line of pixels: each row is followed by one zero pixel, each
+// picture by one row of zeros. With W + 1 pixels a row, the nine taps of pixel q are q + ky (W + 1) + kx whatever the row
+// or picture, so that the gradient is a plain matrix product over the line:
+//   dw[(ky, kx, c), o] = sum over q of line[c, q + ky (W + 1) + kx] dy[q, o]
+// x is laid out channel by channel, because a tile product wants the terms of its left factor side by side; dy in pairs of
+// pixels, as the right factor wants it. The products are 16x16 tiles of float32 sums over 32 bfloat16 terms an instruction.
+// What a library kernel pays for small maps (one pass over the weight gradient a picture, tiles half empty) does not
+// arise, because a chunk holds as many pictures as the caches take.
+//
+// Work is divided by the shape alone and partial sums are added in a fixed order: the number of threads changes nothing.
+#ifdef __AMX_BF16__
+#include <immintrin.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdint>
+#include <cstdlib>
+#include <cstring>
+#include <memory>
+#include <vector>
+
+#include "kernel.h"
+
+namespace {
+
+constexpr int64_t kTile = 16;               // rows of a tile, and float32 columns
+constexpr int64_t kDepth = 32;              // bfloat16 terms of one tile product
+constexpr int64_t kTileBytes = 1024;
+constexpr int64_t kChunkBytes = 1 << 20;    // of a chunk, both maps together: half of an L2
+constexpr int64_t kTilesAtOnce = 36;        // of 1 KB: three quarters of an L1
+constexpr int64_t kParts = 4;               // of the batch, each with sums of its own; 2 where those leave the caches
+constexpr int64_t kLargeSums = 4 << 20;     // bytes
+
+// Linux hands the tile registers only to processes that ask.
+bool permitted() {
+  static const bool granted = syscall(SYS_arch_prctl, 0x1023 /* ARCH_REQ_XCOMP_PERM */, 18 /* tile data */) == 0;
+  return granted;
+}
+
+struct alignas(64) Configuration {
+  uint8_t palette = 1, start_row = 0, reserved[14] = {};
+  uint16_t bytes_a_row[16] = {};
+  uint8_t rows[16] = {};
+  Configuration() { for (int i = 0; i < 8; ++i) bytes_a_row[i] = 64, rows[i] = kTile; }
+};
+struct Tiles {  // the tile registers, for as long as a thread needs them
+  Tiles() { Configuration all; _tile_loadconfig(&all); }
+  ~Tiles() { _tile_release(); }
+};
+
+// kM x kN tiles of sums: c[i][j] += sum over steps of a[i] times b[j]; consecutive steps lie 64 bytes apart in a, a tile in b.
+// Registers: 0 to 3 results, 4 and 5 left factors, 6 and 7 right factors.
+template <int kM, int kN>
+inline void multiply(const char* const* a, int64_t stride, const char* const* b, int64_t steps, float* const* c) {
+  static_assert((kN == 1 && kM <= 3) || (kN == 2 && kM <= 2));
+  _tile_loadd(0, c[0], 64);
+  if constexpr (kM * kN > 1) _tile_loadd(1, c[1], 64);
+  if constexpr (kM * kN > 2) _tile_loadd(2, c[2], 64);
+  if constexpr (kM * kN > 3) _tile_loadd(3, c[3], 64);
+  for (int64_t step = 0; step < steps; ++step) {
+    const int64_t at = 64 * step, right = step * kTileBytes;
+    _tile_loadd(6, b[0] + right, 64);
+    _tile_loadd(4, a[0] + at, stride);
+    _tile_dpbf16ps(0, 4, 6);
+    if constexpr (kN == 2) {
+      _tile_loadd(7, b[1] + right, 64);
+      _tile_dpbf16ps(1, 4, 7);
+      if constexpr (kM == 2) {
+        _tile_loadd(5, a[1] + at, stride);
+        _tile_dpbf16ps(2, 5, 6);
+        _tile_dpbf16ps(3, 5, 7);
+      }
+    } else {
+      if constexpr (kM > 1) {
+        _tile_loadd(5, a[1] + at, stride);
+        _tile_dpbf16ps(1, 5, 6);
+      }
+      if constexpr (kM > 2) {
+        _tile_loadd(4, a[2] + at, stride);
+        _tile_dpbf16ps(2, 4, 6);
+      }
+    }
+  }
+  _tile_stored(0, c[0], 64);
+  if constexpr (kM * kN > 1) _tile_stored(1, c[1], 64);
+  if constexpr (kM * kN > 2) _tile_stored(2, c[2], 64);
+  if constexpr (kM * kN > 3) _tile_stored(3, c[3], 64);
+}
+
+using Multiply = void (*)(const char* const*, int64_t, const char* const*, int64_t, float* const*);
+inline Multiply multiply_by(int64_t m, int64_t n) {
+  if (n == 2) return m == 2 ? multiply<2, 2> : multiply<1, 2>;
+  return m == 3 ? multiply<3, 1> : m == 2 ? multiply<2, 1> : multiply<1, 1>;
+}
+
+int64_t round_up(int64_t x, int64_t unit) { return (x + unit - 1) / unit * unit; }
+
+// Zeros on whole cache lines: a tile row that lies across two lines takes twice as long to load.
+template <class T> struct Buffer {
+  int64_t size;
+  std::unique_ptr<T[], decltype(&std::free)> data;
+  explicit Buffer(int64_t size)
+      : size(size), data((T*)std::aligned_alloc(64, round_up(size * sizeof(T), 64)), &std::free) { clear(); }
+  void clear() { std::memset(data.get(), 0, size * sizeof(T)); }
+  T& operator[](int64_t i) { return data[i]; }
+  const T& operator[](int64_t i) const { return data[i]; }
+};
+
+// The line of pixels described above.
+struct Line {
+  int64_t height, width, pitch, plane;
+  Line(int64_t height, int64_t width) : height(height), width(width), pitch(width + 1), plane((height + 1) * (width + 1)) {}
+  int64_t reach() const { return 2 * pitch + 2; }  // from a pixel's first tap to its last
+  int64_t centre() const { return pitch + 1; }     // from a pixel's first tap to itself
+};
+
+struct Weight {  // where the float32 gradient's elements lie, in elements
+  int64_t outputs, inputs, by_output, by_input, by_row, by_column;
+};
+
+// Sixteen vectors of sixteen 32-bit lanes, rows and columns exchanged.
+inline void transpose(__m512i* r) {
+  __m512i t[16];
+  for (int i = 0; i < 16; i += 2) {
+    t[i] = _mm512_unpacklo_epi32(r[i], r[i + 1]);
+    t[i + 1] = _mm512_unpackhi_epi32(r[i], r[i + 1]);
+  }
+  for (int i = 0; i < 16; i += 4)
+    for (int k = 0; k < 2; ++k) {
+      r[i + 2 * k] = _mm512_unpacklo_epi64(t[i + k], t[i + 2 + k]);
+      r[i + 2 * k + 1] = _mm512_unpackhi_epi64(t[i + k], t[i + 2 + k]);
+    }
+  // r[4 g + j], lane group l, holds column 4 l + j of rows 4 g to 4 g + 3.
+  for (int j = 0; j < 4; ++j) {
+    __m512i a = _mm512_shuffle_i32x4(r[j], r[4 + j], 0x88), b = _mm512_shuffle_i32x4(r[j], r[4 + j], 0xdd);
+    __m512i c = _mm512_shuffle_i32x4(r[8 + j], r[12 + j], 0x88), d = _mm512_shuffle_i32x4(r[8 + j], r[12 + j], 0xdd);
+    t[j] = _mm512_shuffle_i32x4(a, c, 0x88);
+    t[8 + j] = _mm512_shuffle_i32x4(a, c, 0xdd);
+    t[4 + j] = _mm512_shuffle_i32x4(b, d, 0x88);
+    t[12 + j] = _mm512_shuffle_i32x4(b, d, 0xdd);
+  }
+  std::memcpy(r, t, sizeof t);
+}
+
+// Sixteen channels of two pixels, pairwise interleaved.
+inline __m512i pair(const char* first, const char* second) {
+  __m512i even = _mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i*)first));
+  __m512i odd = _mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i*)second));
+  return _mm512_or_si512(even, _mm512_slli_epi32(odd, 16));
+}
+
+// The weight gradient of a share of the batch, as tiles [tile of inputs][tap][tile of outputs][16 inputs][16 outputs].
+struct Share {
+  const Line line;
+  const int64_t inputs, outputs, together, length, x_length, rows_pitch;
+  Buffer<char> turned, paired, zeros;
+  std::vector<int32_t> x_source, dy_source;  // the pixel at each place of the line, or none
+
+  Share(const Line& line, int64_t inputs, int64_t outputs, int64_t pictures)
+      : line(line), inputs(inputs), outputs(outputs),
+        together(std::clamp<int64_t>(kChunkBytes / (2 * (inputs + outputs) * line.plane), 1, pictures)),
+        length(round_up(together * line.plane, kDepth)), x_length(round_up(length + line.reach(), kDepth)),
+        rows_pitch(64 * (x_length / kDepth | 1)),  // an odd number of cache lines, so that rows do not share one set
+        turned(rows_pitch * inputs + 64), paired(length * outputs * 2), zeros(2 * std::max(inputs, outputs)),
+        x_source(x_length, -1), dy_source(length, -1) {
+    for (int64_t i = 0, pixel = 0; i < together; ++i)
+      for (int64_t h = 0; h < line.height; ++h)
+        for (int64_t w = 0; w < line.width; ++w, ++pixel) {
+          const int64_t q = i * line.plane + h * line.pitch + w;
+          dy_source[q] = x_source[q + line.centre()] = int32_t(pixel);
+        }
+  }
+
+  void add(const char* x, const char* dy, int64_t pictures, float* sums) {
+    const int64_t pixels = line.height * line.width;
+    for (int64_t first = 0; first < pictures; first += together) {
+      const int64_t limit = std::min(together, pictures - first) * pixels;
+      lay_out(x + first * pixels * inputs * 2, dy + first * pixels * outputs * 2, limit);
+      for (int64_t from = 0; from < inputs / kTile; from += 2)
+        for (int64_t o = 0; o < outputs / kTile; o += 2) multiply_pair(from, o, sums);
+    }
+  }
+
+ private:
+  const char* source(const char* map, int32_t pixel, int64_t limit, int64_t channels) const {
+    return pixel >= 0 && pixel < limit ? map + pixel * channels * 2 : &zeros[0];
+  }
+  void lay_out(const char* x, const char* dy, int64_t limit) {
+    const char* at[kDepth];
+    for (int64_t q = 0; q < x_length; q += kDepth) {
+      for (int64_t i = 0; i < kDepth; ++i) at[i] = source(x, x_source[q + i], limit, inputs);
+      for (int64_t c = 0; c < inputs; c += kTile) {
+        __m512i rows[16];
+        for (int i = 0; i < 16; ++i) rows[i] = pair(at[2 * i] + 2 * c, at[2 * i + 1] + 2 * c);
+        transpose(rows);
+        for (int i = 0; i < 16; ++i) _mm512_store_si512(&turned[(c + i) * rows_pitch + 2 * q], rows[i]);
+      }
+    }
+    for (int64_t q = 0; q < length; q += 2) {
+      for (int64_t i = 0; i < 2; ++i) at[i] = source(dy, dy_source[q + i], limit, outputs);
+      for (int64_t o = 0; o < outputs; o += kTile)
+        _mm512_store_si512(&paired[o * length * 2 + q * 32], pair(at[0] + 2 * o, at[1] + 2 * o));
+    }
+  }
+  // Two tiles of inputs, all taps, two tiles of outputs; a few steps at a time, so that their rows stay in the L1.
+  void multiply_pair(int64_t from, int64_t o, float* sums) {
+    const int64_t out_tiles = outputs / kTile, n = std::min<int64_t>(2, out_tiles - o);
+    const int64_t wide = std::min<int64_t>(2, inputs / kTile - from), rows = 9 * wide, block = n == 2 ? 2 : 3;
+    const int64_t at_once = kTilesAtOnce / (wide + n);
+    for (int64_t step = 0; step < length / kDepth; step += at_once) {
+      const int64_t steps = std::min(at_once, length / kDepth - step);
+      const char* b[2] = {&paired[o * kTile * length * 2 + step * kTileBytes],
+                          &paired[(o + n - 1) * kTile * length * 2 + step * kTileBytes]};
+      for (int64_t row = 0; row < rows; row += block) {
+        const int64_t m = std::min(block, rows - row);
+        const char* a[3];
+        float* c[4];
+        for (int64_t i = 0; i < m; ++i) {
+          const int64_t tap = (row + i) / wide, tile = from + (row + i) % wide;
+          a[i] = &turned[tile * kTile * rows_pitch + 2 * (tap / 3 * line.pitch + tap % 3 + kDepth * step)];
+          for (int64_t j = 0; j < n; ++j) c[i * n + j] = sums + ((tile * 9 + tap) * out_tiles + o + j) * kTile * kTile;
+        }
+        multiply_by(m, n)(a, rows_pitch, b, steps, c);
+      }
+    }
+  }
+};
+
+// Adds up the shares' tiles and puts them where the weight has them.
+void add_shares(const Buffer<float>& sums, int64_t parts, float* dw, const Weight& where) {
+  const int64_t out_tiles = where.outputs / kTile, size = sums.size / parts;
+  hillock::in_parallel(where.inputs / kTile, [&](int64_t first, int64_t last) {
+    for (int64_t tile = first * 9 * out_tiles; tile < last * 9 * out_tiles; ++tile) {
+      const int64_t o = tile % out_tiles * kTile, tap = tile / out_tiles % 9, c = tile / out_tiles / 9 * kTile;
+      __m512i rows[16];
+      for (int i = 0; i < 16; ++i) {
+        __m512 sum = _mm512_load_ps(&sums[tile * 256 + i * kTile]);
+        for (int64_t part = 1; part < parts; ++part) sum += _mm512_load_ps(&sums[part * size + tile * 256 + i * kTile]);
+        rows[i] = (__m512i)sum;
+      }
+      if (where.by_output != 1) transpose(rows);
+      const int64_t by_row = where.by_output != 1 ? where.by_output : where.by_input;
+      const int64_t by_lane = where.by_output != 1 ? where.by_input : 1;
+      float* to = dw + o * where.by_output + c * where.by_input + tap / 3 * where.by_row + tap % 3 * where.by_column;
+      for (int i = 0; i < 16; ++i) {
+        alignas(64) float lanes[16];
+        _mm512_store_si512(lanes, rows[i]);
+        if (by_lane == 1) std::memcpy(to + i * by_row, lanes, 64);
+        else for (int k = 0; k < 16; ++k) to[i * by_row + k * by_lane] = lanes[k];
+      }
+    }
+  });
+}
+
+void weight_gradient(const char* x, const char* dy, float* dw, const Weight& where, int64_t pictures, int64_t height,
+                     int64_t width) {
+  const Line line(height, width);
+  const int64_t size = 9 * where.inputs * where.outputs, pixels = height * width, parts = std::min<int64_t>(size * 4 > kLargeSums ? 2 : kParts, pictures);
+  Buffer<float> sums(parts * size);
+  hillock::in_parallel(parts, [&](int64_t first, int64_t last) {
+    Tiles tiles;
+    Share share(line, where.inputs, where.outputs, (pictures + parts - 1) / parts);
+    for (int64_t part = first; part < last; ++part) {
+      const int64_t from = pictures * part / parts, to = pictures * (part + 1) / parts;
+      share.add(x + from * pixels * where.inputs * 2, dy + from * pixels * where.outputs * 2, to - from, &sums[part * size]);
+    }
+  });
+  add_shares(sums, parts, dw, where);
+}
+
+}  // namespace
+
+extern "C" {
+
+int hillock_weight_gradient_available() { return permitted(); }
+
+// x: [pictures, height, width, inputs], dy: [..., outputs], both bfloat16; dw: float32 [outputs, inputs, 3, 3] with the
+// given strides. Channels are multiples of 16. Callers ask `available` first.
+void hillock_weight_gradient(const void* x, const void* dy, float* dw, int64_t pictures, int64_t height, int64_t width,
+                             int64_t outputs, int64_t inputs, int64_t by_output, int64_t by_input, int64_t by_row,
+                             int64_t by_column) {
+  Weight where{outputs, inputs, by_output, by_input, by_row, by_column};
+  weight_gradient((const char*)x, (const char*)dy, dw, where, pictures, height, width);
+}
+}
+
+#else
+
+extern "C" int hillock_weight_gradient_available() { return 0; }
+
+#endif

@@ -1,0 +1,108 @@
+"""Max pooling of channels-last maps that keeps one byte a result for its backward pass.
+
+torch keeps an int64 a result, eight times that, and its channels-last backward pass scatters. Here an input pixel
+gathers the gradients of the windows that it won. Float32 and bfloat16, on the CPU.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd import Function
+
+from hillock.kernels import build
+
+__all__ = ["max_pool", "takes"]
+
+_LARGEST_WINDOW = 15  # pixels a side: the place in a window is one byte
+
+
+def takes(x: Tensor, side: int, padding: int) -> bool:
+    """Whether `max_pool` takes this input: a plain channels-last map outside compiled code and transforms."""
+    if torch.compiler.is_compiling() or torch._C._functorch.peek_interpreter_stack() is not None:
+        return False
+    if type(x) is not Tensor or x.device.type != "cpu" or x.dtype not in (torch.float32, torch.bfloat16):
+        return False
+    if x.dim() != 4 or x.numel() == 0 or not x.is_contiguous(memory_format=torch.channels_last):
+        return False
+    fits = min(x.shape[2:]) + 2 * padding >= side
+    return side <= _LARGEST_WINDOW and 2 * padding <= side and fits and build.available()
+
+
+def max_pool(x: Tensor, side: int, stride: int, padding: int = 0) -> Tensor:
+    """Return the largest value of each square window; to the bit what `torch.nn.functional.max_pool2d` returns.
+
+    Arguments: x [N, C, H, W], see `takes`; side, stride, padding of the windows in pixels. Gradients can be
+    differentiated again.
+    """
+    y: Tensor = _MaxPool.apply(x, (side, stride, padding))  # type: ignore[no-untyped-call]
+    return y
+
+
+class _MaxPool(Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, window: tuple[int, int, int]) -> Tensor:
+        side, stride, padding = window
+        rows, columns = ((length + 2 * padding - side) // stride + 1 for length in x.shape[2:])
+        y = torch.empty((*x.shape[:2], rows, columns), dtype=x.dtype, memory_format=torch.channels_last)
+        where = torch.empty(y.shape, dtype=torch.uint8, memory_format=torch.channels_last)
+        _call("forward", x, x, y, where, x.shape, window, y.shape)
+        ctx.save_for_backward(where)
+        ctx.window, ctx.shape = window, x.shape
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, dy: Tensor) -> tuple[Tensor, None]:
+        (where,) = ctx.saved_tensors
+        return _Scatter.apply(dy, where, ctx.window, ctx.shape), None  # type: ignore[no-untyped-call]
+
+
+class _Scatter(Function):
+    """dy -> dx, which is linear; its own backward pass picks what stood at the largest values."""
+
+    @staticmethod
+    def forward(ctx: Any, dy: Tensor, where: Tensor, window: tuple[int, int, int], shape: torch.Size) -> Tensor:
+        dy = dy.contiguous(memory_format=torch.channels_last)
+        dx = torch.empty(shape, dtype=dy.dtype, memory_format=torch.channels_last)
+        _call("backward", dy, dy, where, dx, shape, window, dy.shape)
+        ctx.save_for_backward(where)
+        ctx.window = window
+        return dx
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:
+        (where,) = ctx.saved_tensors
+        side, stride, padding = ctx.window
+        rows = torch.arange(where.shape[2])[:, None] * stride - padding + where // side
+        columns = torch.arange(where.shape[3]) * stride - padding + where % side
+        flat = (rows * gradient.shape[3] + columns).flatten(2)
+        return gradient.flatten(2).gather(2, flat).view(where.shape), None, None, None
+
+
+@functools.cache
+def _entry(name: str) -> Any:
+    entry = getattr(ctypes.CDLL(str(build.library())), f"hillock_max_pool_{name}")
+    entry.argtypes = [ctypes.c_int, *[ctypes.c_void_p] * 3, *[ctypes.c_int64] * 9]
+    entry.restype = None
+    return entry
+
+
+def _call(
+    name: str,
+    like: Tensor,
+    a: Tensor,
+    b: Tensor,
+    c: Tensor,
+    shape: torch.Size,
+    window: tuple[int, ...],
+    out: torch.Size,
+) -> None:
+    """Call the native function with three maps, the input's sizes, the window and the result's sizes."""
+    pictures, channels, height, width = shape
+    addresses = (a.data_ptr(), b.data_ptr(), c.data_ptr())
+    bf16 = int(like.dtype == torch.bfloat16)
+    _entry(name)(bf16, *addresses, pictures, height, width, channels, *window, out[2], out[3])

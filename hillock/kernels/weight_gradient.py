@@ -1,0 +1,99 @@
+"""The weight gradient of a 3x3 convolution on AMX tiles, for bfloat16 maps in channels-last layout.
+
+oneDNN computes values and input gradients at the speed of the caches, but rewrites the whole weight gradient once a
+picture, which for small maps is most of a training step. The native kernel (`cpp/weight_gradient.cpp`) lays a chunk of
+pictures out as one line of pixels and multiplies over all of it.
+
+Measured by `benchmarks/weight_gradient.py` (its result file has all shapes): 1.1 to 5 times as fast as oneDNN, most for
+many channels on small maps.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.autograd import Function
+
+from hillock.kernels import build
+
+__all__ = ["convolution", "gains", "weight_gradient"]
+
+_TILE = 16  # channels come in multiples of this
+
+
+def gains(x: Tensor, weight: Tensor) -> bool:
+    """Whether the native weight gradient takes this input and weight, and is the faster one.
+
+    It depends on shapes alone, never on a timing of the moment, so that a resumed training repeats every bit.
+    """
+    outputs, inputs = weight.shape[:2]
+    if weight.shape[2:] != (3, 3) or inputs % _TILE or outputs % _TILE or inputs * outputs == 0 or x.numel() == 0:
+        return False
+    if x.dtype != torch.bfloat16 or x.device.type != "cpu" or not x.is_contiguous(memory_format=torch.channels_last):
+        return False
+    # The one kind of shape that loses in the measurement above: 32 channels on both sides of a map of 16x16.
+    return not (inputs == outputs == 32) and _available()
+
+
+def convolution(x: Tensor, weight: Tensor) -> Tensor:
+    """Return the 3x3 convolution of stride 1 and padding 1, without bias, whose weight gradient is the native one.
+
+    Arguments: x bfloat16 [N, C, H, W] channels-last; weight [O, C, 3, 3], float32 or bfloat16. The value is torch's own
+    to the bit, computed with the weight rounded to bfloat16; the weight gradient is summed and returned in float32
+    where the weight is. Where somebody differentiates the gradient, torch's own is used. The caller asks `gains` first.
+    """
+    y: Tensor = _Convolution.apply(x, weight)  # type: ignore[no-untyped-call]
+    return y
+
+
+def weight_gradient(x: Tensor, dy: Tensor, weight: Tensor) -> Tensor:
+    """Return the gradient of `weight`, float32, for bfloat16 inputs x and result gradients dy, both channels-last."""
+    found = torch.empty_like(weight, dtype=torch.float32)
+    pictures, inputs, height, width = x.shape
+    sizes = (pictures, height, width, weight.shape[0], inputs, *found.stride())
+    _library().hillock_weight_gradient(x.data_ptr(), dy.data_ptr(), found.data_ptr(), *sizes)
+    return found
+
+
+class _Convolution(Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor) -> Tensor:
+        rounded = weight.to(x.dtype)
+        ctx.save_for_backward(x, weight, rounded)
+        return F.conv2d(x, rounded, None, stride=1, padding=1)
+
+    @staticmethod
+    def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        x, weight, rounded = ctx.saved_tensors
+        wants_x, wants_weight = ctx.needs_input_grad
+        if torch.is_grad_enabled():  # somebody differentiates the gradient: by plain operations
+            dx, d_weight = _torch_gradients(dy, x, weight.to(x.dtype), [wants_x, wants_weight, False])
+            return dx, None if d_weight is None else d_weight.to(weight.dtype)
+        dy = dy.contiguous(memory_format=torch.channels_last)
+        dx = _torch_gradients(dy, x, rounded, [True, False, False])[0] if wants_x else None
+        return dx, weight_gradient(x, dy, weight).to(weight.dtype) if wants_weight else None
+
+
+def _torch_gradients(dy: Tensor, x: Tensor, weight: Tensor, wanted: list[bool]) -> tuple[Tensor | None, Tensor | None]:
+    one = [1, 1]
+    dx, d_weight, _ = torch.ops.aten.convolution_backward(dy, x, weight, None, one, one, one, False, [0, 0], 1, wanted)
+    return dx, d_weight
+
+
+@functools.cache
+def _available() -> bool:
+    """Whether the library is there, was built for AMX, and the system grants the tile registers."""
+    return build.available() and bool(_library().hillock_weight_gradient_available())
+
+
+@functools.cache
+def _library() -> ctypes.CDLL:
+    library = ctypes.CDLL(str(build.library()))
+    library.hillock_weight_gradient.argtypes = [ctypes.c_void_p] * 3 + [ctypes.c_int64] * 9
+    library.hillock_weight_gradient.restype = None
+    return library
