@@ -68,8 +68,8 @@ def train(
 
         hillock train --recipe resnet-cifar-2015 --data uoft-cs/cifar10 --out runs/paper
 
-    The folder holds recipe.toml, record.jsonl (a line an evaluation), health.jsonl, checkpoint.pt and
-    weights.safetensors. Ctrl-C leaves a checkpoint; the same command with --resume goes on bit for bit.
+    The folder holds recipe.toml, record.jsonl (a line an evaluation), health.jsonl, checkpoint.pt,
+    weights.safetensors and report.html. Ctrl-C leaves a checkpoint; the same command with --resume goes on bit for bit.
     """
     if allocator == "keep":
         from hillock.training.allocator import keep_memory
@@ -111,7 +111,7 @@ def train(
             quiet=quiet or json,
         )
     if os.environ.get("RANK", "0") == "0":
-        _say(run, json=json)
+        _say(run, _write_page(run), json=json)
 
 
 def recipe_from(start: str | None, epochs: int | None, given: dict[str, Any], settings: list[str]) -> Recipe:
@@ -167,12 +167,20 @@ def _log_to_terminal(*, quiet: bool) -> Iterator[None]:
         logger.setLevel(before)
 
 
-def _say(run: Run, *, json: bool) -> None:
+def _write_page(run: Run) -> Path:
+    """Write the run's page. Its health is left to `hillock diagnose --html`: that takes as long as an epoch."""
+    from hillock.report import run_page
+
+    path: Path = run_page(run, None, run.folder / "report.html")
+    return path
+
+
+def _say(run: Run, page: Path, *, json: bool) -> None:
     from hillock.training.progress import curve
 
     final, findings = run.final, _findings(run)
     if json:
-        door.emit_json({"folder": str(run.folder), "final": final, "findings": findings})
+        door.emit_json({"folder": str(run.folder), "final": final, "findings": findings, "report": str(page)})
         return
     if len(run.record) > 1:
         typer.echo("training loss " + curve([line["train_loss"] for line in run.record]))

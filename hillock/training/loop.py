@@ -80,6 +80,8 @@ def train(
         stack.enter_context(threads(recipe.threads))
         stack.enter_context(lean(recipe.memory == "lean"))
         materials = prepare(recipe, load_data(recipe) if dataset is None else dataset, folder, world)
+        if world.is_first:  # only now: data or settings that are refused leave the folder as it was
+            run_folder.begin(folder, recipe, overwrite=overwrite)
         show = stack.enter_context(shown(progress, quiet=quiet or not world.is_first))
         session = _Session(materials, observers if world.is_first else (), show)
         with other_processes_needed(world, folder):

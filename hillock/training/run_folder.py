@@ -15,7 +15,7 @@ from hillock.errors import CheckpointError
 from hillock.training.checkpoint import CURRENT, PREVIOUS, disk_error, write_whole
 from hillock.training.recipe import Recipe
 
-__all__ = ["append_line", "claim", "drop_lines_after", "read_lines"]
+__all__ = ["append_line", "begin", "claim", "drop_lines_after", "read_lines"]
 
 RECIPE, RECORD, HEALTH, WEIGHTS, BEST = (
     "recipe.toml",
@@ -39,11 +39,14 @@ _MAY_CHANGE = frozenset(
 
 @contextlib.contextmanager
 def claim(folder: Path, recipe: Recipe, *, resume: bool, overwrite: bool) -> Iterator[None]:
-    """Make the folder this run's own for the time being and write its recipe.
+    """Make the folder this run's own for the time being, and change nothing in it: that is for `begin`.
+
+    A folder that was made here and stayed empty is removed again.
 
     Errors: `CheckpointError` when another process trains there, when it holds a run and neither `resume` nor
     `overwrite` was said, when it holds a run of another recipe, when it holds something else, or cannot be written.
     """
+    made_here = not folder.exists()
     lock = filelock.FileLock(folder / LOCK, blocking=False)
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -55,28 +58,50 @@ def claim(folder: Path, recipe: Recipe, *, resume: bool, overwrite: bool) -> Ite
     except OSError as error:
         raise disk_error(error, folder / LOCK) from error
     try:
-        _prepare(folder, recipe, resume=resume, overwrite=overwrite)
+        _check(folder, recipe, resume=resume, overwrite=overwrite)
         yield
     finally:
+        if made_here and _held(folder) == []:
+            (folder / LOCK).unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                folder.rmdir()
         lock.release()
 
 
-def _prepare(folder: Path, recipe: Recipe, *, resume: bool, overwrite: bool) -> None:
-    held = [path.name for path in folder.iterdir() if path.name != LOCK]
-    is_run = RECIPE in held
-    if held and not is_run and not all(name in _OURS or name.endswith(".partial") for name in held):
-        raise CheckpointError(
-            f"an empty folder or a run's, at {folder}", got=f"one that holds {held[0]}", instead="--out"
-        )
-    if is_run and overwrite:
-        for name in held:
+def begin(folder: Path, recipe: Recipe, *, overwrite: bool) -> None:
+    """Delete the run there when it is to be overwritten, and write the recipe.
+
+    Called once everything that can be refused has been accepted. The old recipe goes last: what a kill leaves half
+    deleted is still known as a run.
+    """
+    if overwrite:
+        for name in sorted(_held(folder), key=lambda name: name == RECIPE):
             if name in _OURS or name.endswith(".partial"):
                 (folder / name).unlink()
-    elif is_run and resume:
-        _check_same(Recipe.load(folder / RECIPE), recipe)
-    elif is_run:
-        raise CheckpointError(f"a folder without a run, {folder} holds one", instead="--resume or --overwrite")
     write_whole(folder / RECIPE, recipe.to_toml())
+
+
+def _held(folder: Path) -> list[str]:
+    return [path.name for path in folder.iterdir() if path.name != LOCK]
+
+
+def _check(folder: Path, recipe: Recipe, *, resume: bool, overwrite: bool) -> None:
+    """Refuse a folder that this run may not use."""
+    held = _held(folder)
+    foreign = [name for name in held if name not in _OURS and not name.endswith(".partial")]
+    if RECIPE in held:
+        if resume and not overwrite:
+            _check_same(Recipe.load(folder / RECIPE), recipe)
+        elif not overwrite:
+            raise CheckpointError(f"a folder without a run, {folder} holds one", instead="--resume or --overwrite")
+    elif foreign:
+        raise CheckpointError(
+            f"an empty folder or a run's, at {folder}", got=f"one that holds {foreign[0]}", instead="--out"
+        )
+    elif not overwrite and (left := [name for name in held if name in _OURS]):
+        raise CheckpointError(
+            f"the {RECIPE} of the run in {folder}", got=f"{left[0]} without it", instead="--overwrite, or another --out"
+        )
 
 
 def _check_same(before: Recipe, now: Recipe) -> None:

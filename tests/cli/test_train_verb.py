@@ -56,6 +56,7 @@ def test_training_prints_where_and_how_well(tmp_path: Path, capsys: pytest.Captu
     assert run(["train", *SMALL, "--out", folder, "--resume", "--json"]) == 0
     result = json.loads(capsys.readouterr().out)
     assert result["final"]["epoch"] == 1
+    assert "mlp with relu on digits" in Path(result["report"]).read_text()
     assert run(["train", *SMALL, "--out", folder]) == 2
     assert "--resume or --overwrite" in capsys.readouterr().err
 
@@ -85,6 +86,7 @@ def test_a_wrong_value_gets_one_sentence_and_code_2(
     assert sentence in printed
     assert "Traceback" not in printed
     assert len(printed.strip().splitlines()) <= 2
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.fixture(scope="module")

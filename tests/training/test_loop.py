@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from hillock.data import DataSet
-from hillock.errors import CheckpointError, TrainingError, UsageError
+from hillock.errors import CheckpointError, HillockError, TrainingError, UsageError
 from hillock.training import Recipe, Run, train
 
 Same = Callable[[Run, Run], bool]
@@ -299,6 +299,31 @@ def test_other_data_are_not_resumed_with(small: Recipe, digits: DataSet, tmp_pat
     other = dataclasses.replace(digits, fingerprint="another")
     with pytest.raises(CheckpointError, match="data that the run was started with"):
         train(small, out=tmp_path, dataset=other, resume=True)
+
+
+def test_what_is_refused_leaves_the_folder_as_it_was(small: Recipe, digits: DataSet, tmp_path: Path) -> None:
+    """Data and settings are looked at before anything is deleted or written."""
+    refused = [small.replace(data=str(tmp_path / "no" / "data")), small.replace(accumulate=5)]
+    for recipe in refused:
+        with pytest.raises(HillockError):
+            train(recipe, out=tmp_path / "new")
+    assert not (tmp_path / "new").exists()
+    run = train(small, out=tmp_path / "old", dataset=digits)
+    for recipe in refused:
+        with pytest.raises(HillockError):
+            train(recipe, out=tmp_path / "old", overwrite=True)
+    assert Run.open(tmp_path / "old") == run
+    assert run.load_model() is not None
+
+
+def test_a_run_without_its_recipe_is_not_taken_for_a_new_one(small: Recipe, digits: DataSet, tmp_path: Path) -> None:
+    """Else the weights there would pass for those of the new recipe."""
+    train(small, out=tmp_path, dataset=digits)
+    (tmp_path / "recipe.toml").unlink()
+    for options in ({}, {"resume": True}):
+        with pytest.raises(CheckpointError, match=r"the recipe\.toml of the run.*--overwrite"):
+            train(small.replace(seed=1), out=tmp_path, dataset=digits, **options)
+    assert train(small.replace(seed=1), out=tmp_path, dataset=digits, overwrite=True).is_finished
 
 
 def test_a_torn_record_is_mended(small: Recipe, digits: DataSet, tmp_path: Path, watching: Any) -> None:
