@@ -24,12 +24,12 @@ import numpy
 from kinds import BY_NAME, KINDS
 from library import Outcome
 from scipy import stats
-from setting import HEALTHY
+from setting import HEALTHY, Case
 
 from hillock import provenance
-from hillock.diagnosis.examine import birth_findings, findings_of
+from hillock.diagnosis.examine import birth_findings
 from hillock.diagnosis.interval import share_interval
-from hillock.diagnosis.rules import rules
+from hillock.diagnosis.rules import RULES, Rule, rules
 
 Limits = dict[str, dict[str, float]]
 
@@ -61,9 +61,20 @@ def load(folder: Path) -> list[Outcome]:
 
 def fired(outcome: Outcome, limits: Limits) -> set[str]:
     """The rules that fire with a warning or a failure."""
-    initial, final = outcome.evidence
-    found = [*findings_of(final, limits=limits), *birth_findings(findings_of(initial, limits=limits))]
-    return {finding.rule for finding in found if finding.severity != "note"}
+    return {rule.id for rule in RULES if _fires(outcome, rule, limits.get(rule.id, {}))}
+
+
+def _fires(outcome: Outcome, rule: Rule, limits: Mapping[str, float]) -> bool:
+    key = (outcome.case, rule.id, tuple(sorted(limits.items())))
+    if key not in _JUDGED:
+        initial, final = outcome.evidence
+        found = [*rule.examine(final, limits), *birth_findings(rule.examine(initial, limits))]
+        _JUDGED[key] = any(finding.severity != "note" for finding in found)
+    return _JUDGED[key]
+
+
+# One rule with one set of limits on one case is judged once, however many combinations it occurs in.
+_JUDGED: dict[tuple[Case, str, tuple[tuple[str, float], ...]], bool] = {}
 
 
 def is_control(outcome: Outcome) -> bool:

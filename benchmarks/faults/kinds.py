@@ -15,7 +15,7 @@ from hillock.randomness import generator
 
 ACTIVATIONS = {"chosen": CHOSEN_ON, "reported": REPORTED_ON}
 # What a perceptron of twenty layers without normalisation cannot be trained with.
-VANISHING = {"chosen": ("hard_sigmoid", "gaussian"), "reported": ("sigmoid", "softplus")}
+VANISHING = {"chosen": ("hard_sigmoid",), "reported": ("sigmoid",)}
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,119 +1,175 @@
-"""Does `treat` repair planted optimisation faults?
+"""Does `treat` repair planted faults of the recipe, and does it keep quiet where nothing helps?
 
-    python benchmarks/faults/treatments.py [ACTIVATIONS] > benchmarks/results/treatments.json
+    python benchmarks/faults/treatments.py FOLDER > benchmarks/results/treatments.json
 
-Each optimisation fault is planted in a perceptron (the normalisation fault in a plain network), diagnosed, and treated
-with what its findings propose. It counts as *repaired* if the chosen intervention's mean error lies within the healthy
-control's 95 % prediction interval, and as *claimed* if an intervention is chosen at all. A claim for a training without
-a fault would be a false claim; healthy controls are treated with everything there is to look for one.
+Each fault of the recipe is planted, diagnosed, and treated with what its findings propose; `treat` judges by a fifth of
+the training pictures. Whether it *repaired* the fault is judged by other pictures and fresh seeds: the mean error must
+lie within the 95 % prediction interval of healthy controls. A case counts if the fault hurt by the same measure.
+
+Where nothing is wrong, or nothing can help (labels that mean nothing), everything there is is tried: each intervention
+chosen there is a false claim. FOLDER holds an answer a case; those that are there are not made again.
 """
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy
 import torch
-from library import HEALTHY, KINDS, NETWORKS, Case, build, digits, trained
+from kinds import ACTIVATIONS, BY_NAME, KINDS, VANISHING
+from library import build, trained
 from scipy import stats
+from setting import FIRST_SEED, HEALTHY, TRAINED_ON, Case, digits
 from torch import nn
 
 from hillock import provenance
 from hillock.diagnosis.interval import share_interval
-from hillock.diagnosis.interventions import INTERVENTIONS, Plan, proposed
-from hillock.diagnosis.treat import Pictures, short_run, treat_plan
+from hillock.diagnosis.interventions import INTERVENTIONS, Plan, find, proposed
+from hillock.diagnosis.treat import Pictures, Treatment, short_run, treat_plan
 from hillock.errors import UsageError
+from hillock.randomness import generator
 
-STEPS, SEEDS = 60, 4
-TREATED = tuple(kind for kind in KINDS if kind.optimisation)
+STEPS, SEEDS = 60, 5
+FRESH = range(500, 506)  # seeds that neither the treatment nor the diagnosis has seen
+CANNOT_BE_HELPED = "labels_shuffled"
 
 
 def builder(case: Case) -> Callable[[int], nn.Module]:
-    return lambda seed: build(Case(case.kind, case.network, case.activation, seed)).model
+    # Only the draw changes with the seed; which fault and which half it belongs to do not.
+    return lambda seed: build(Case(case.kind, case.network, case.activation, case.seed + 1000 * seed)).model
 
 
 def plan(case: Case) -> Plan:
     return Plan(builder(case), rate=build(case).rate, activation=case.activation)
 
 
-def shown() -> Pictures:
+def shown(*, shuffled: bool = False) -> Pictures:
+    """What `treat` sees: the training pictures, a fifth of them to judge by."""
     inputs, labels, _ = digits()
-    return Pictures(inputs[:1200], labels[:1200], inputs[1200:], labels[1200:])
+    inputs, labels = inputs[:TRAINED_ON], labels[:TRAINED_ON]
+    if shuffled:
+        labels = labels[torch.randperm(TRAINED_ON, generator=generator(0, "shuffle"))]
+    cut = TRAINED_ON - TRAINED_ON // 5
+    return Pictures(inputs[:cut], labels[:cut], inputs[cut:], labels[cut:])
 
 
+@functools.cache
+def others() -> Pictures:
+    """What a repair is judged by: pictures that were not trained on."""
+    inputs, labels, _ = digits()
+    return Pictures(inputs[:TRAINED_ON], labels[:TRAINED_ON], inputs[TRAINED_ON:], labels[TRAINED_ON:])
+
+
+def errors(of: Plan) -> list[float]:
+    return [short_run(of, others(), seed, steps=STEPS, batch_size=64) for seed in FRESH]
+
+
+@functools.cache
 def healthy_bound(network: str, activation: str) -> float:
-    """Upper end of the 95 % prediction interval for the error of one healthy training."""
-    control = plan(Case(HEALTHY, network, activation, 0))
-    errors = [short_run(control, shown(), seed, steps=STEPS, batch_size=64) for seed in range(100, 106)]
-    half = (
-        float(stats.t.ppf(0.975, len(errors) - 1)) * float(numpy.std(errors, ddof=1)) * math.sqrt(1 + 1 / len(errors))
-    )
-    return float(numpy.mean(errors)) + half
+    """Upper end of the 95 % prediction interval for the mean error of as many healthy trainings."""
+    found = errors(plan(Case(HEALTHY, network, activation, 0)))
+    quantile = float(stats.t.ppf(0.975, len(found) - 1))
+    return float(numpy.mean(found)) + quantile * float(numpy.std(found, ddof=1)) * math.sqrt(2 / len(found))
 
 
-def treated(case: Case, bound: float) -> dict[str, Any]:
+def treated(case: Case) -> dict[str, Any]:
     """Diagnose and treat one case."""
-    findings = trained(case).diagnosis.findings
+    # What a sigmoid cannot do without normalisation, ReLU's control sets the bar for.
+    bound = healthy_bound(case.network, "relu" if BY_NAME[case.kind].activations is VANISHING else case.activation)
+    sick = plan(case)
+    before = float(numpy.mean(errors(sick)))
+    answer: dict[str, Any] = {"case": case.name, "healthy_bound": bound, "untreated": before, "hurt": before > bound}
     try:
-        treatment = treat_plan(plan(case), shown(), proposed(findings), seeds=SEEDS, steps=STEPS)
+        treatment = treat_plan(sick, shown(), proposed(trained(case).diagnosis.findings), seeds=SEEDS, steps=STEPS)
     except UsageError as problem:  # the findings propose nothing that can be tried
-        return {"case": case.name, "chosen": None, "repaired": False, "why": str(problem)}
-    answer = {"case": case.name, "untreated": float(numpy.mean(treatment.untreated)), "healthy_bound": bound}
+        return {**answer, "chosen": None, "repaired": False, "why": str(problem)}
+    answer |= claim(treatment)
     if treatment.chosen is None:
-        return {**answer, "chosen": None, "repaired": False}
-    error = float(numpy.mean(treatment.chosen.errors))
-    effect = {"difference": treatment.chosen.difference, "interval": treatment.chosen.interval}
-    return {**answer, "chosen": treatment.chosen.name, "error": error, **effect, "repaired": error <= bound}
+        return {**answer, "repaired": False}
+    cured = find(treatment.chosen.name).apply(sick)
+    assert cured is not None
+    after = float(numpy.mean(errors(cured)))
+    return {**answer, "treated": after, "repaired": after <= bound}
+
+
+def claim(treatment: Treatment) -> dict[str, Any]:
+    chosen = treatment.chosen
+    if chosen is None:
+        return {"chosen": None}
+    return {"chosen": chosen.name, "difference": chosen.difference, "interval": chosen.interval}
+
+
+def in_vain(case: Case) -> dict[str, Any]:
+    """Try everything on labels that mean nothing: no claim can be true."""
+    control = plan(Case(HEALTHY, case.network, case.activation, case.seed))
+    treatment = treat_plan(control, shown(shuffled=True), INTERVENTIONS, seeds=SEEDS, steps=STEPS)
+    return {"case": case.name, **claim(treatment)}
+
+
+def unneeded(case: Case) -> dict[str, Any]:
+    """Try everything on a healthy training. A claim may be true: judge it by other pictures and fresh seeds."""
+    control = plan(case)
+    treatment = treat_plan(control, shown(), INTERVENTIONS, seeds=SEEDS, steps=STEPS)
+    answer = {"case": case.name, **claim(treatment)}
+    if treatment.chosen is not None:
+        cured = find(treatment.chosen.name).apply(control)
+        assert cured is not None
+        differences = numpy.array(errors(cured)) - numpy.array(errors(control))
+        answer |= {"fresh_difference": float(differences.mean()), "true": bool(differences.mean() < 0)}
+    return answer
+
+
+def jobs() -> Iterator[tuple[str, Case, Callable[[Case], dict[str, Any]]]]:
+    names = (*ACTIVATIONS["reported"], *ACTIVATIONS["chosen"])
+    first = FIRST_SEED["reported"]
+    for kind in (kind for kind in KINDS if kind.optimisation):
+        for activation in VANISHING["reported"] if kind.activations is VANISHING else names:
+            for seed in range(first, first + (4 if kind.activations is VANISHING else 1)):
+                yield "faults", Case(kind.name, kind.networks[0], activation, seed), treated
+    for activation in names:
+        yield "healthy", Case(HEALTHY, "mlp6", activation, first), unneeded
+        yield "cannot_be_helped", Case(CANNOT_BE_HELPED, "mlp6", activation, first), in_vain
+
+
+def rate(answers: Sequence[bool]) -> dict[str, Any]:
+    return {"hits": sum(answers), "trials": len(answers), "interval": share_interval(sum(answers), len(answers))}
+
+
+def summary(answers: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
+    faults = [answer for answer in answers["faults"] if answer["hurt"]]
+    claims = [answer for answer in faults if answer["chosen"]]
+    return {
+        "provenance": provenance.collect(),
+        "steps": STEPS,
+        "seeds": SEEDS,
+        "repaired": rate([bool(answer["repaired"]) for answer in faults]),
+        "claims_that_made_it_worse": rate([answer["treated"] >= answer["untreated"] for answer in claims]),
+        "claims_where_nothing_helps": rate([bool(answer["chosen"]) for answer in answers["cannot_be_helped"]]),
+        "false_claims_of_healthy": rate(
+            [bool(answer["chosen"]) and not answer["true"] for answer in answers["healthy"]]
+        ),
+        **answers,
+    }
 
 
 def main() -> None:
     torch.set_num_threads(1)
-    activations = sys.argv[1].split(",") if len(sys.argv) > 1 else ["relu", "tanh"]
-    cases = []
-    for kind in TREATED:
-        for activation in dict.fromkeys(kind.activations[:1] if kind.name == "deep_sigmoid" else activations):
-            cases.append(Case(kind.name, kind.networks[0], activation, 0))
-    bounds: dict[tuple[str, str], float] = {}
-    answers = []
-    for case in cases:
-        # What a bounded function cannot do without normalisation, ReLU's control sets the bar for.
-        control = (case.network, "relu" if case.kind == "deep_sigmoid" else case.activation)
-        if control not in bounds:
-            bounds[control] = healthy_bound(*control)
-        answers.append(treated(case, bounds[control]))
-        print(answers[-1], file=sys.stderr, flush=True)
-    false = [healthy(network, activation) for network in list(NETWORKS)[:1] for activation in activations]
-    repaired = sum(bool(answer["repaired"]) for answer in answers)
-    low, high = share_interval(repaired, len(answers))
-    print(
-        json.dumps(
-            {
-                "provenance": provenance.collect(),
-                "steps": STEPS,
-                "seeds": SEEDS,
-                "repaired": {"hits": repaired, "trials": len(answers), "interval": [low, high]},
-                "cases": answers,
-                "healthy_controls": false,
-            },
-            indent=1,
-        )
-    )
-
-
-def healthy(network: str, activation: str) -> dict[str, Any]:
-    """Treat a training without a fault with everything."""
-    case = Case(HEALTHY, network, activation, 0)
-    treatment = treat_plan(plan(case), shown(), INTERVENTIONS, seeds=SEEDS, steps=STEPS)
-    chosen = treatment.chosen
-    return {
-        "case": case.name,
-        "chosen": chosen.name if chosen else None,
-        "interval": chosen.interval if chosen else None,
-    }
+    folder = Path(sys.argv[1])
+    folder.mkdir(parents=True, exist_ok=True)
+    answers: dict[str, list[dict[str, Any]]] = {"faults": [], "healthy": [], "cannot_be_helped": []}
+    for group, case, job in jobs():
+        path = folder / f"{group}-{case.name.replace('/', '-')}.json"
+        if not path.exists():
+            path.write_text(json.dumps(job(case)))
+        answers[group].append(json.loads(path.read_text()))
+        print(answers[group][-1], file=sys.stderr, flush=True)
+    print(json.dumps(summary(answers), indent=1))
 
 
 if __name__ == "__main__":

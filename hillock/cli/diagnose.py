@@ -22,6 +22,9 @@ def diagnose(
     image_size: door.ImageSize = None,
     samples: Annotated[int, typer.Option("--samples", min=1, help="Pictures to look at.")] = 512,
     stage: Annotated[str, typer.Option("--stage", help="For FILE.py: initial, training or trained.")] = "initial",
+    against: Annotated[
+        Path | None, typer.Option("--against", help="Run of a shallower network, trained alike: is depth the fault?")
+    ] = None,
     fail_on: Annotated[
         str | None, typer.Option("--fail-on", help="Exit with 1 for these alone: RULE[>x],... or a severity.")
     ] = None,
@@ -44,6 +47,8 @@ def diagnose(
 
         hillock diagnose model.py:build_model --data digits --fail-on 'vanishing,saturated>0.2'
 
+        hillock diagnose runs/digits-plain56-relu --against runs/digits-plain20-relu
+
         hillock diagnose --explain vanishing
 
         hillock diagnose --show dead-units
@@ -57,13 +62,15 @@ def diagnose(
 
     if target is None:
         raise UsageError("a run folder or FILE.py:FUNCTION", got="nothing", instead="hillock diagnose runs/NAME")
+    if against is not None and not Path(target).is_dir():
+        raise UsageError("a run's folder for --against", got=target, instead="hillock diagnose RUN --against RUN")
     if html is not None and not Path(target).is_dir():
         raise UsageError("a run's folder for --html", got=target, instead="hillock diagnose runs/NAME --html page.html")
     wanted = None if fail_on is None else exchange.demands(fail_on)
     known = frozenset[str]() if baseline is None else exchange.known_findings(baseline)
     if watch:
         _follow(Path(target), samples)
-    diagnosis = examined(target, data=data, image_size=image_size, samples=samples, stage=stage)
+    diagnosis = examined(target, data=data, image_size=image_size, samples=samples, stage=stage, against=against)
     if html is not None:
         from hillock.report import run_page
         from hillock.training import Run
@@ -109,13 +116,19 @@ def _tell(explain: str | None, show: str | None, *, json: bool) -> None:
 
 
 def examined(
-    target: str, *, data: str | None, image_size: int | None, samples: int, stage: str = "initial"
+    target: str,
+    *,
+    data: str | None,
+    image_size: int | None,
+    samples: int,
+    stage: str = "initial",
+    against: Path | None = None,
 ) -> Diagnosis:
     """Return the diagnosis of a run folder or of a network that a function in a file builds."""
     from hillock import diagnosis
 
     if Path(target).is_dir() or ":" not in target:
-        return diagnosis.diagnose_run(target, samples=samples)
+        return diagnosis.diagnose_run(target, samples=samples, against=against)
     from hillock.data import load
     from hillock.diagnosis.foreign import built_network, probe_batches
 

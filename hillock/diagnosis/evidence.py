@@ -9,7 +9,7 @@ from typing import Any
 
 from hillock.diagnosis.site import Site
 
-__all__ = ["Evidence", "InputEvidence", "NormEvidence", "ParameterEvidence"]
+__all__ = ["DepthPair", "Evidence", "InputEvidence", "NormEvidence", "ParameterEvidence"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -18,7 +18,8 @@ class ParameterEvidence:
 
     **Arguments**
 
-    - `owner`: class of the module that holds it. `shape`: of the tensor.
+    - `owner`: class of the module that holds it; of one derived from a layer of torch, that layer. `shape`: of the
+      tensor.
     - `weight_rms`: root mean square of the weights; `finite`: no NaN or infinity among them.
     - `gradient_norm`: L2 norm of d(mean loss)/d(weights), None if autograd had no path to it.
     - `gradient_zero`: the gradient came and every element is exactly 0. `gradient_finite`: no NaN or infinity in it.
@@ -104,6 +105,24 @@ class InputEvidence:
 
 
 @dataclasses.dataclass(frozen=True)
+class DepthPair:
+    """This network and a shallower one on the same training samples.
+
+    **Arguments**
+
+    - `shallower`: its name. `layers`, `shallower_layers`: of weights.
+    - `only_deeper_wrong`, `only_shallower_wrong`: samples out of `samples` on which one of the two errs alone.
+    """
+
+    shallower: str
+    layers: int
+    shallower_layers: int
+    samples: int
+    only_deeper_wrong: int
+    only_shallower_wrong: int
+
+
+@dataclasses.dataclass(frozen=True)
 class Evidence:
     """All that one examination measured.
 
@@ -113,7 +132,8 @@ class Evidence:
     - `samples`: N. `classes`: C, None for anything but classification. `loss`: mean over the probe.
     - `loss_evaluating`: the same batch with the network in evaluation mode, None if that was not possible.
     - `accuracy`: share correct, NaN without classes. `first_non_finite`: who made the first NaN or infinity.
-    - `right`: of each sample, whether the answer was right; empty without classes.
+    - `right`: of each sample, whether the answer was right; empty without classes. `depth_pairs`: comparisons with
+      shallower networks, if there were any.
     - `history`: lines written during training (loss, update ratios, dead units), oldest first; empty without.
     """
 
@@ -132,6 +152,7 @@ class Evidence:
     not_seen: tuple[str, ...] = ()
     history: Sequence[Mapping[str, Any]] = ()
     right: tuple[bool, ...] = ()
+    depth_pairs: tuple[DepthPair, ...] = ()
     seconds: float = 0.0
 
     @property

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from hillock.diagnosis.batch import Batch, LossFunction
+from hillock.diagnosis.depths import check_comparable, depth_pair, with_depth_pairs
 from hillock.diagnosis.evidence import Evidence
 from hillock.diagnosis.finding import Diagnosis, Finding, Profile, ordered
 from hillock.diagnosis.mean_field import predict
@@ -154,21 +155,33 @@ def _number(value: float | None) -> float:
 
 
 def diagnose_run(
-    folder: Path | str, *, weights: str = "last", samples: int = DEFAULT_SAMPLES, limits: Any = None
+    folder: Path | str,
+    *,
+    weights: str = "last",
+    samples: int = DEFAULT_SAMPLES,
+    limits: Any = None,
+    against: Path | str | None = None,
 ) -> Diagnosis:
     """Examine the network of a finished or interrupted run on its own training data.
 
     **Arguments**
 
     - `folder`: a run folder. `weights`: `last` or `best`.
+    - `against`: the run of a shallower network trained alike, to judge `degradation`.
 
-    **Errors** `CheckpointError` if the folder holds no run that can be opened.
+    **Errors** `CheckpointError` if the folder holds no run that can be opened; `UsageError` if the two runs differ in
+    more than depth.
     """
     from hillock.training import Run
 
     run = Run.open(Path(folder))
     model = run.load_model(weights=weights)
     evidence = probe(model, run_batches(run), None, stage="trained", samples=samples, history=run_history(run))
+    if against is not None:
+        other = Run.open(Path(against))
+        check_comparable(run, other)
+        shallower = probe(other.load_model(weights=weights), run_batches(run), None, samples=samples)
+        evidence = with_depth_pairs(evidence, [depth_pair(evidence, shallower, str(against))])
     diagnosis = judge(evidence, limits=limits)
     first = next((line for line in evidence.history if line.get("stage") == "initial"), {})
     born = [Finding.from_dict(fields) for fields in first.get("findings", ()) if fields["rule"] in BIRTH_RULES]

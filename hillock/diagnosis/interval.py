@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy
 from scipy import stats
 
-__all__ = ["line_interval", "samples_needed", "share_interval", "share_upper_bound", "slope_interval"]
+__all__ = ["line_interval", "mean_interval", "samples_needed", "share_interval", "share_upper_bound", "slope_interval"]
 
 
 def share_interval(hits: int, trials: int, confidence: float = 0.95) -> tuple[float, float]:
@@ -59,6 +59,20 @@ def slope_interval(values: Sequence[float], confidence: float = 0.95) -> tuple[f
     True
     """
     return line_interval(range(len(values)), values, confidence)
+
+
+def mean_interval(values: Sequence[float], confidence: float = 0.95) -> tuple[float, float]:
+    """Return the mean and the half width of its t interval; infinite for a single value.
+
+    >>> mean_interval([1.0, 1.0, 1.0])
+    (1.0, 0.0)
+    """
+    numbers = numpy.asarray(values, dtype=float)
+    count = len(numbers)
+    if count < 2:
+        return float(numbers.mean()), math.inf
+    spread = float(numbers.std(ddof=1))
+    return float(numbers.mean()), _t_quantile((1 + confidence) / 2, count - 1) * spread / math.sqrt(count)
 
 
 def line_interval(

@@ -59,8 +59,14 @@ def parameter_evidence(
         for leaf, weight in module.named_parameters(recurse=False):
             name = f"{module_name}.{leaf}" if module_name else leaf
             bias = getattr(module, "bias", None) if leaf == "weight" else None
-            found.append(_parameter(name, type(module).__name__, weight, bias, gradients, rates))
+            found.append(_parameter(name, _layer_class(module), weight, bias, gradients, rates))
     return found
+
+
+def _layer_class(module: nn.Module) -> str:
+    """The class's name; of a class derived from one of torch's layers the name of that layer."""
+    bases = [kind for kind in type(module).__mro__ if kind.__module__.startswith("torch.nn.") and kind is not nn.Module]
+    return (bases[0] if bases else type(module)).__name__
 
 
 def _parameter(

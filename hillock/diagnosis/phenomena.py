@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy
 import torch
-from scipy import stats
 from torch import Tensor, nn
 
+from hillock.diagnosis.interval import mean_interval
 from hillock.diagnosis.parameters import sign_agreement
 from hillock.diagnosis.probe import probe
 from hillock.errors import UnknownNameError
@@ -276,12 +276,7 @@ def paired(first: Sequence[float], second: Sequence[float]) -> tuple[float, floa
     >>> mean, half
     (1.0, 0.0)
     """
-    differences = numpy.asarray(first, dtype=float) - numpy.asarray(second, dtype=float)
-    count = len(differences)
-    if count < 2:
-        return float(differences.mean()), math.inf
-    spread = float(differences.std(ddof=1))
-    return float(differences.mean()), float(stats.t.ppf(0.975, count - 1)) * spread / math.sqrt(count)
+    return mean_interval([one - other for one, other in zip(first, second, strict=True)])
 
 
 PHENOMENA: tuple[Phenomenon, ...] = (

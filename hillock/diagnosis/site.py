@@ -37,7 +37,8 @@ class Character:
 
     **Arguments**
 
-    - `max_slope`: largest |φ'| on [-12, 12]. `rectifying`: φ is exactly 0 for every negative input.
+    - `max_slope`: largest |φ'| on [-3, 3] and on the range of the inputs seen first (a learned function may be steep
+      where nothing ever comes). `rectifying`: φ is exactly 0 for every negative input.
     - `two_sided`: φ' falls below 5 % of its largest value at both ends (sigmoid, tanh), so that it can saturate.
     - `linear`: φ' is constant: not an activation at all.
     - `grid` [K]: the points; `values`, `values_squared`, `slopes_squared` [K]: φ, φ² and φ'² there, averaged over units
@@ -81,7 +82,9 @@ def characterise(response: Response, z: Tensor, axis: int) -> Character:
     grid = points.reshape([-1] + [1] * (z.dim() - 1)).expand([-1, *shape[1:]]) if axis != 0 else points
     values = response(grid.clone()).detach().float()
     slopes = slope_of(response, grid).float()
-    inner = slopes[:-2].abs()
+    seen = z.detach().float().nan_to_num(0.0, 0.0, 0.0)
+    low, high = min(float(seen.min()), -3.0), max(float(seen.max()), 3.0)
+    inner = slopes[:-2][(points[:-2] >= low) & (points[:-2] <= high)].abs()
     largest = float(inner.max()) if inner.numel() else 0.0
     ends = slopes[-2:].abs()
     negative = grid < 0

@@ -2,7 +2,8 @@
 
 First every proposed intervention is *screened* on a few seeds. The best are then *confirmed* on fresh seeds, paired
 with the untreated training (same seed: same draws where shapes allow, same order of pictures): the answer is the mean
-difference in error with its 95 % t interval. If no interval lies below 0, nothing helped, and that is said.
+difference in error with its t interval (95 % for all that were confirmed, together). If no interval lies below 0,
+nothing helped, and that is said.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ import torch
 from torch import Tensor, nn
 
 from hillock.diagnosis.finding import Diagnosis, json_value
+from hillock.diagnosis.interval import mean_interval
 from hillock.diagnosis.interventions import Intervention, Plan, proposed
-from hillock.diagnosis.phenomena import paired
 from hillock.errors import UsageError
 from hillock.randomness import generator
 
@@ -50,7 +51,7 @@ class Effect:
     **Arguments**
 
     - `difference`: mean over seeds of (error with - error without), a share; below 0 is better.
-    - `interval`: 95 % paired-t interval, None for an intervention that was only screened.
+    - `interval`: paired-t interval, 95 % for all confirmed interventions together; None for one only screened.
     - `errors`: with the intervention, by seed. `helps`: the whole interval lies below 0.
     """
 
@@ -199,7 +200,10 @@ def treat_plan(
             effects.append(Effect(intervention.name, intervention.what, error - before, None, ()))
             continue
         with_it = errors(new, fresh)
-        difference, half = paired(with_it, untreated)
+        # Both intervals together hold with 95 % (Bonferroni), as the better of the two is what is claimed.
+        difference, half = mean_interval(
+            [one - other for one, other in zip(with_it, untreated, strict=True)], 1 - 0.05 / CONFIRMED
+        )
         interval = (difference - half, difference + half)
         effects.append(Effect(intervention.name, intervention.what, difference, interval, tuple(with_it)))
     helping = sorted((effect for effect in effects if effect.helps), key=lambda effect: effect.difference)

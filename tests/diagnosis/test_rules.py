@@ -103,3 +103,13 @@ def test_every_rule_explains_itself(rule: Any) -> None:
     assert len(rule.why) > 20
     assert rule.source
     assert rule.remedies
+
+
+def test_a_layer_of_a_derived_class_counts_as_a_layer(digits: Any, perceptron: Any) -> None:
+    class Own(nn.Linear):
+        pass
+
+    network = perceptron(nn.ReLU)
+    network[3].__class__ = Own
+    network[3].weight.requires_grad_(False)
+    assert [finding.where for finding in diagnose(network, digits).of("not_trained")] == ["3.weight"]

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from hillock.diagnosis.rules import (
     batch_norm,
     constant_units,
+    degradation,
     dying,
     equal_units,
     gradient_dead,
@@ -56,6 +57,7 @@ RULES: tuple[Rule, ...] = (
     rank_collapse.RULE,
     plateau.RULE,
     learning_rate.RULE,
+    degradation.RULE,
     update_ratio.RULE,
     mean_shift.RULE,
     zig_zag.RULE,

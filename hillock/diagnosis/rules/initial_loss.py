@@ -36,7 +36,7 @@ RULE = Rule(
     definition=(
         "Before training: (loss - ln C) / ln C for C classes. A warning from {warning}, a failure from {failure}."
     ),
-    limits={"warning": 3.0, "failure": 20.0},
+    limits={"warning": 5.0, "failure": 20.0},
     unit="share of ln C",
     source="cs231n notes (sanity checks before learning); TheDeepChecker; limits calibrated on benchmarks/faults",
     why="The first steps are spent undoing the confidence, with gradients far larger than later ones.",
