@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -107,7 +108,7 @@ def train(
             out=folder,
             resume=resume,
             overwrite=overwrite,
-            observers=_observers(health, tensorboard),
+            observers=_observers(chosen, health, tensorboard),
             quiet=quiet or json,
         )
     if os.environ.get("RANK", "0") == "0":
@@ -138,9 +139,11 @@ def _setting(text: str) -> tuple[str, Any]:
         return name.strip(), value.strip()
 
 
-def _observers(health: int, tensorboard: bool) -> list[Any]:
+def _observers(recipe: Recipe, health: int, tensorboard: bool) -> list[Any]:
+    from hillock.data.text import looks_like_text
+
     observers: list[Any] = []
-    if health:
+    if health and not looks_like_text(recipe.data):  # the rules of diagnosis are about classifiers of pictures
         from hillock.diagnosis import HealthObserver
 
         observers.append(HealthObserver(every=health))
@@ -192,6 +195,8 @@ def _say(run: Run, page: Path, *, json: bool) -> None:
     if findings == []:
         typer.echo("health: nothing found at the last check")
     parts = [f"test error {final['test_error']:.2%}", f"test loss {final['test_loss']:.4f}"]
+    if run.facts.get("kind") == "text":
+        parts.append(f"perplexity {math.exp(min(final['test_loss'], 700)):,.1f}")
     if final["validation_error"] is not None:
         parts.insert(0, f"validation error {final['validation_error']:.2%}")
     typer.echo(f"{run.folder}: " + ", ".join(parts) + f" after {final['epoch']:g} epochs, {final['seconds']:,.0f} s")

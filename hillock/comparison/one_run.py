@@ -12,8 +12,9 @@ import torch
 
 from hillock import diagnosis
 from hillock.comparison.outcome import pack_bits
-from hillock.data import Batches
-from hillock.errors import TrainingError
+from hillock.data import Batches, DataSet
+from hillock.data.text import looks_like_text
+from hillock.errors import TrainingError, UsageError
 from hillock.training.loop import train
 from hillock.training.observer import TrainingContext
 from hillock.training.recipe import Recipe
@@ -31,6 +32,8 @@ def train_and_examine(recipe: Recipe, folder: Path, progress: Callable[[float], 
 
     A training that gives up (its loss is no longer finite) is returned as a failure. A full disk is none: that raises.
     """
+    if looks_like_text(recipe.data) or recipe.data.startswith("stream:"):
+        raise UsageError("pictures that are kept, to compare which of them are told right", got=recipe.data)
     onlooker = _Onlooker(progress)
     failure = None
     try:
@@ -78,6 +81,7 @@ def _correct(run: Run, context: TrainingContext) -> str:
     """Return for each test picture whether the final network finds its class, packed."""
     model = run.load_model().to(context.device)
     dataset = context.dataset
+    assert isinstance(dataset, DataSet)
     hits = []
     for inputs, targets in Batches(dataset.test, _EVALUATION_BATCH, dataset=dataset).evaluation():
         with context.autocast():

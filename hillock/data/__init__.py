@@ -14,10 +14,12 @@ does: nothing here imports `hillock.networks` or `hillock.training`.
 from hillock.data.augmentation import Augmentation
 from hillock.data.batches import Batches
 from hillock.data.dataset import DataSet, Preprocessing, SkippedPicture, Split
+from hillock.data.feeding import TrainingData
 from hillock.data.load import load
 from hillock.data.predicting import load_pictures
+from hillock.data.streamed import StreamedData
 from hillock.data.streaming import Stream, stream
-from hillock.data.text import TextData, TokenBatches, load_text
+from hillock.data.text import TextData, TextSettings, TokenBatches, load_text
 
 __all__ = [
     "Augmentation",
@@ -27,8 +29,11 @@ __all__ = [
     "SkippedPicture",
     "Split",
     "Stream",
+    "StreamedData",
     "TextData",
+    "TextSettings",
     "TokenBatches",
+    "TrainingData",
     "load",
     "load_pictures",
     "load_text",

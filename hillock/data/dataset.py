@@ -100,6 +100,8 @@ class Preprocessing:
     @classmethod
     def from_facts(cls, facts: Mapping[str, Any]) -> Preprocessing:
         """Restore what `DataSet.facts()` or `to_facts()` wrote (the `data.json` of a run)."""
+        if facts.get("kind") == "text":
+            raise DataError("a network for pictures", got=f"one for text ({facts.get('name')})")
         missing = {"class_names", "channels", "image_size", "mean", "std"} - facts.keys()
         if missing:
             raise DataError(

@@ -6,11 +6,13 @@ each process reads its own shards or, where there are fewer shards than processe
 
 from __future__ import annotations
 
+import dataclasses
+import hashlib
 import itertools
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy
 import torch
@@ -22,7 +24,7 @@ from hillock.data.batches import Batches
 from hillock.data.dataset import DataSet, SkippedPicture, Split
 from hillock.data.listing import part_named
 from hillock.data.pictures import BrokenPictureError, decode
-from hillock.data.statistics import colour_statistics
+from hillock.data.statistics import colour_statistics, mean_picture
 from hillock.errors import DataError, UsageError
 from hillock.randomness import derive_seed
 
@@ -40,12 +42,15 @@ class Stream:
 
     * `sample`: a data set of the first pictures: class names, statistics, and something to look at. Its test part is
       empty.
+    * `pictures`: how many there are, where the source says so.
     * `skipped`: the broken pictures met so far; a stream cannot know them beforehand, so it leaves them out.
     """
 
-    def __init__(self, examples: Any, columns: tuple[str, str], sample: DataSet, stored: int) -> None:
+    def __init__(
+        self, examples: Any, columns: tuple[str, str], sample: DataSet, stored: int, *, pictures: int | None = None
+    ) -> None:
         self._examples, self._columns, self._stored = examples, columns, stored
-        self.sample = sample
+        self.sample, self.pictures = sample, pictures
         self.skipped: list[SkippedPicture] = []
 
     def epoch(
@@ -59,6 +64,7 @@ class Stream:
         world_size: int = 1,
         buffer: int = BUFFER,
         shuffled: bool = True,
+        channels_last: bool = False,
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield `(inputs float32 [B, C, H, W], targets int64 [B])`: full batches of one process's share.
 
@@ -78,7 +84,14 @@ class Stream:
             if len(chosen) < batch_size and (shuffled or not chosen):
                 return
             split = _split(chosen)
-            batches = Batches(split, len(chosen), seed=seed, dataset=self.sample, augmentation=augmentation)
+            batches = Batches(
+                split,
+                len(chosen),
+                seed=seed,
+                dataset=self.sample,
+                augmentation=augmentation,
+                channels_last=channels_last,
+            )
             # Each process must draw its own variation, hence the rank in the step.
             yield batches.in_order(epoch=epoch, step=step * world_size + rank)
 
@@ -105,11 +118,19 @@ class Stream:
 
 
 def stream(
-    source: str | Path, *, part: str = "train", image_size: int, channels: int = 3, short_side: int | None = None
+    source: str | Path,
+    *,
+    part: str = "train",
+    image_size: int,
+    channels: int = 3,
+    short_side: int | None = None,
+    mean: Literal["channel", "pixel"] = "channel",
+    limit: int | None = None,
 ) -> Stream:
     """Open a hub data set (`owner/name`) or Parquet files for streaming.
 
-    * `part`: the part to read. `image_size`, `short_side`: as for `hillock.data.load`. `channels`: 1 or 3.
+    * `part`: the part to read. `image_size`, `short_side`, `mean`: as for `hillock.data.load`. `channels`: 1 or 3.
+    * `limit`: read the first so many pictures only.
 
     >>> stream("uoft-cs/cifar10", image_size=32)  # doctest: +SKIP
     """
@@ -118,7 +139,9 @@ def stream(
     stored = short_side or image_size
     if stored < image_size:
         raise UsageError(f"a short side of at least the image size, {image_size}", got=str(short_side))
-    examples = _opened(source, part)
+    examples, pictures = _opened(source, part)
+    if limit is not None:
+        examples, pictures = examples.take(limit), min(limit, pictures or limit)
     if examples.features is None:
         examples = examples._resolve_features()
     image, label, class_names = hub.roles(examples.features, str(source))
@@ -141,11 +164,13 @@ def stream(
     first = list(Stream(examples.take(SAMPLED), (image, label), blank, stored)._decoded(iter(examples.take(SAMPLED))))
     if not first:
         raise DataError("at least one readable picture", got=f"none among the first {SAMPLED} of {source}")
-    return Stream(examples, (image, label), _measured(blank, _split(first)), stored)
+    return Stream(examples, (image, label), _measured(blank, _split(first), mean), stored, pictures=pictures)
 
 
-def _opened(source: str | Path, part: str) -> Any:
+def _opened(source: str | Path, part: str) -> tuple[Any, int | None]:
+    """Return the examples of a part and their number where the source says it."""
     import datasets
+    import pyarrow.parquet
 
     path = Path(source).expanduser()
     if path.exists():
@@ -153,10 +178,13 @@ def _opened(source: str | Path, part: str) -> Any:
         chosen = [str(file) for file in files if part_named(file.name) in (part, None) or len(files) == 1]
         if not chosen:
             raise DataError(f"Parquet files of the part {part}", got=f"none in {path}")
-        return datasets.load_dataset("parquet", data_files={part: chosen}, split=part, streaming=True)
+        examples = datasets.load_dataset("parquet", data_files={part: chosen}, split=part, streaming=True)
+        return examples, sum(pyarrow.parquet.read_metadata(file).num_rows for file in chosen)
     name, _, configuration = str(source).partition(":")
     try:
-        return datasets.load_dataset(name, configuration or None, split=part, streaming=True)
+        examples = datasets.load_dataset(name, configuration or None, split=part, streaming=True)
+        known = (examples.info.splits or {}).get(part)
+        return examples, None if known is None else known.num_examples
     except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
         raise DataError(f"a data set of the hub called {source}", got=f"{type(error).__name__}: {error}") from error
 
@@ -167,10 +195,19 @@ def _split(decoded: list[tuple[numpy.typing.NDArray[numpy.uint8], int]]) -> Spli
     return Split(torch.from_numpy(pixels).permute(0, 3, 1, 2), labels)
 
 
-def _measured(blank: DataSet, sample: Split) -> DataSet:
-    import dataclasses
-
+def _measured(blank: DataSet, sample: Split, mean: str) -> DataSet:
     colours = colour_statistics(sample.images)
+    border = (sample.images.shape[2] - blank.image_size) // 2
+    centre = sample.images[:, :, border : border + blank.image_size, border : border + blank.image_size]
+    content = hashlib.sha256("\x1f".join([blank.name, *blank.class_names]).encode())
+    content.update(sample.images.permute(0, 2, 3, 1).contiguous().numpy().data)
+    content.update(sample.labels.numpy().astype("<i8").tobytes())
     return dataclasses.replace(
-        blank, train=sample, mean=colours.mean, std=colours.std, colour_covariance=colours.covariance
+        blank,
+        train=sample,
+        mean=colours.mean,
+        std=colours.std,
+        colour_covariance=colours.covariance,
+        fingerprint=content.hexdigest(),
+        mean_picture=mean_picture(centre) if mean == "pixel" else None,
     )

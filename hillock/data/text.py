@@ -7,22 +7,39 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy
 import torch
+from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
 from hillock.data.listing import part_named
 from hillock.errors import DataError, UsageError
 from hillock.randomness import numpy_generator
 
-__all__ = ["END", "UNKNOWN", "TextData", "TokenBatches", "load_text"]
+__all__ = ["END", "UNKNOWN", "TextData", "TextSettings", "TokenBatches", "load_text", "looks_like_text"]
 
 # The end of a line and a word that is not in the vocabulary, as WikiText writes them.
 END, UNKNOWN = "<eos>", "<unk>"
 # Without validation and test files these shares of one file, from its end, become the parts.
 VALIDATION_SHARE = TEST_SHARE = 0.05
+SUFFIXES = (".txt", ".tokens")
+
+
+class TextSettings(BaseModel):
+    """How a text becomes tokens, and tokens windows."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    unit: Literal["words", "characters"] = "words"
+    """Words are what white space separates, each line ends with `<eos>`; or single characters."""
+    length: int = Field(default=128, ge=1)
+    """Tokens in a window; a network sees nothing before its window."""
+    least_count: int = Field(default=1, ge=1)
+    """Words with fewer occurrences in the training part become `<unk>` (WikiText-103: 3)."""
+    largest_vocabulary: int | None = Field(default=None, ge=3)
+    """The most frequent words kept (None: all)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,6 +59,32 @@ class TextData:
     unit: Literal["words", "characters"]
     unknown_share: float
     fingerprint: str
+    length: int = 128
+    """Tokens in a window of training and evaluation."""
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """What a network chooses from: the vocabulary."""
+        return self.vocabulary
+
+    @property
+    def image_size(self) -> int:
+        """A window's length, which for a network of tokens stands where pictures have their side."""
+        return self.length
+
+    def facts(self) -> dict[str, Any]:
+        """Return a JSON-ready mapping: identity, sizes in tokens, and what a network needs to be built."""
+        return {
+            "kind": "text",
+            "name": self.name,
+            "fingerprint": self.fingerprint,
+            "sizes": {part: len(getattr(self, part)) for part in ("train", "validation", "test")},
+            "unit": self.unit,
+            "unknown_share": self.unknown_share,
+            "class_names": list(self.vocabulary),
+            "channels": 1,
+            "image_size": self.length,
+        }
 
     def decode(self, tokens: Tensor) -> str:
         """Return the text of token numbers."""
@@ -56,11 +99,14 @@ def load_text(
     unit: Literal["words", "characters"] = "words",
     least_count: int = 1,
     largest_vocabulary: int | None = None,
+    length: int = 128,
 ) -> TextData:
     """Read a text file, or a folder with a train file and, if there are any, validation and test files.
 
     * `unit`: words are what white space separates, each line ends with `<eos>`; or single characters.
     * `least_count`, `largest_vocabulary`: rarer words, and those beyond, become `<unk>` (WikiText-103: 3 and none).
+
+    * `length`: tokens in a window.
 
     The vocabulary comes from the training part alone. A single file is divided in order: the last 5 % test, the 5 %
     before them validation.
@@ -96,7 +142,20 @@ def load_text(
         unit=unit,
         unknown_share=float((numbers["test"] == unknown).mean()),
         fingerprint=total.hexdigest(),
+        length=length,
     )
+
+
+def looks_like_text(source: str | Path) -> bool:
+    """Say whether a source is a text file (.txt, .tokens) or a folder with one for training.
+
+    >>> looks_like_text("wiki.train.tokens"), looks_like_text("digits")
+    (True, False)
+    """
+    path = Path(source).expanduser()
+    if path.is_dir():
+        return any(file.suffix in SUFFIXES and _part(file) == "train" for file in path.iterdir())
+    return path.suffix in SUFFIXES
 
 
 class TokenBatches:
@@ -112,7 +171,15 @@ class TokenBatches:
     """
 
     def __init__(
-        self, tokens: Tensor, batch_size: int, *, length: int, seed: int = 0, rank: int = 0, world_size: int = 1
+        self,
+        tokens: Tensor,
+        batch_size: int,
+        *,
+        length: int,
+        seed: int = 0,
+        rank: int = 0,
+        world_size: int = 1,
+        drop_last: bool = False,
     ) -> None:
         if length < 1 or batch_size < 1:
             raise UsageError("a batch size and a length of at least 1", got=f"{batch_size} and {length}")
@@ -122,11 +189,12 @@ class TokenBatches:
         assert 0 <= rank < world_size <= batch_size, (rank, world_size, batch_size)
         self._tokens = tokens
         self.batch_size, self.length, self.seed = batch_size, length, seed
-        self.rank, self.world_size = rank, world_size
+        self.rank, self.world_size, self.drop_last = rank, world_size, drop_last
+        self.channels_last = False
 
     def __len__(self) -> int:
         full, rest = divmod(self._windows, self.batch_size)
-        return full + (rest >= self.world_size)
+        return full + (rest >= self.world_size and not self.drop_last)
 
     def epoch(self, epoch: int, start_step: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield the batches of an epoch from `start_step` on; each process its share."""

@@ -16,7 +16,7 @@ VIEW_NAMES: tuple[str, ...] = get_args(ViewName)
 
 
 def views(name: str, pictures: Tensor, image_size: int) -> list[tuple[float, Tensor]]:
-    """Return (weight, uint8 `[B, C, image_size, image_size]`) for each view of uint8 pictures `[B, C, S, S]`.
+    """Return (weight, `[B, C, image_size, image_size]`) for each view of pictures `[B, C, S, S]`, uint8 or inputs.
 
     * `centre`: the central window. `mirrored`: it and its mirror image.
     * `ten_crop`: the four corners, the centre, and their mirror images (Krizhevsky et al. 2012, 4.1), equally weighted;
@@ -51,7 +51,7 @@ def views(name: str, pictures: Tensor, image_size: int) -> list[tuple[float, Ten
         corners = [window(top, left) for top in (0, room) for left in (0, room)]
         return _with_mirrors([(0.2, view) for view in [*corners, centre]])
     if name == "multi_view":
-        padded = torch.nn.functional.pad(centre.float(), (1, 1, 1, 1), mode="reflect").to(torch.uint8)
+        padded = torch.nn.functional.pad(centre.float(), (1, 1, 1, 1), mode="reflect").to(centre.dtype)
         shifted = [padded[..., by : by + image_size, by : by + image_size] for by in (0, 2)]
         return _with_mirrors([(0.5, centre), (0.25, shifted[0]), (0.25, shifted[1])])
     raise UsageError(f"one of {', '.join(VIEW_NAMES)} as views", got=repr(name))

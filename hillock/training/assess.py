@@ -10,9 +10,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from hillock.data import Batches
+from hillock.data.feeding import evaluated_parts, evaluation_batches
+from hillock.data.views import views
+from hillock.networks.gated_conv import GatedConvNet
 from hillock.training.averaging import recompute_batch_norm
 from hillock.training.materials import Materials
+from hillock.training.objective import TextLoss
 from hillock.training.state import TrainingState
 
 __all__ = ["assess", "evaluate", "recompute_running_statistics"]
@@ -37,14 +40,37 @@ def assess(materials: Materials, batches: Iterable[tuple[Tensor, Tensor]]) -> Te
     try:
         for batch in batches:
             inputs, targets = materials.to_device(*batch)
-            with materials.plan.autocast():
-                scores = model(inputs)
-            totals[0] += functional.cross_entropy(scores.float(), targets, reduction="sum")
-            totals[1] += (scores.argmax(1) != targets).sum()
-            totals[2] += len(targets)
+            loss, wrong = _judged(materials, inputs, targets)
+            totals[0] += loss
+            totals[1] += wrong
+            totals[2] += targets.numel()
     finally:
         model.train(was_training)
     return totals
+
+
+def _judged(materials: Materials, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the sum of losses and the number of wrong answers."""
+    if isinstance(materials.model, GatedConvNet):
+        with materials.plan.autocast():
+            loss, wrong = TextLoss(materials.model)(inputs, targets)
+        return loss.double() * targets.numel(), wrong
+    scores = _scores(materials, inputs)
+    return functional.cross_entropy(scores, targets, reduction="sum"), (scores.argmax(1) != targets).sum()
+
+
+def _scores(materials: Materials, inputs: Tensor) -> Tensor:
+    """Return scores, float32; with several views the logarithm of their mean probability."""
+    recipe = materials.recipe
+    with materials.plan.autocast():
+        if recipe.views == "centre":
+            return materials.model(inputs).float()  # type: ignore[no-any-return]
+        seen = views(recipe.views, inputs, materials.dataset.image_size)
+        format = materials.memory_format
+        likely = [
+            weight * materials.model(view.contiguous(memory_format=format)).float().softmax(1) for weight, view in seen
+        ]
+    return torch.stack(likely).sum(0).log()
 
 
 def evaluate(materials: Materials, state: TrainingState) -> dict[str, Any]:
@@ -64,18 +90,17 @@ def evaluate(materials: Materials, state: TrainingState) -> dict[str, Any]:
         "validation_error": None,
     }
     with materials.averaged():
-        for name, split in materials.dataset.splits.items():
-            if name != "train":
-                batches = Batches(
-                    split,
-                    EVALUATION_BATCH,
-                    dataset=materials.dataset,
-                    rank=world.rank,
-                    world_size=world.size,
-                    channels_last=materials.batches.channels_last,
-                )
-                lost, missed, seen = world.sum(assess(materials, batches.evaluation())).tolist()
-                line |= {f"{name}_loss": lost / seen, f"{name}_error": missed / seen}
+        for name in evaluated_parts(materials.dataset):
+            batches = evaluation_batches(
+                materials.dataset,
+                name,
+                EVALUATION_BATCH,
+                rank=world.rank,
+                world_size=world.size,
+                channels_last=materials.batches.channels_last,
+            )
+            lost, missed, seen = world.sum(assess(materials, batches)).tolist()
+            line |= {f"{name}_loss": lost / seen, f"{name}_error": missed / seen}
     return line | {
         "learning_rate": state.learning_rate,
         "rate_scale": state.rate_scale,

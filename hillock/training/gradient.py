@@ -27,20 +27,18 @@ def batch_gradient(materials: Materials, inputs: Tensor, targets: Tensor, step: 
     with _step_draws(recipe.seed, step, materials.world.rank, materials.device):
         for number, (some, answers) in enumerate(parts, 1):
             with _exchange(materials, number == len(parts)):
-                with materials.plan.autocast():
-                    scores = materials.forward(some)
-                part = materials.loss_function(scores.float(), answers)
+                part, missed = materials.objective(some, answers)
                 if len(parts) > 1:
                     part = part * (len(answers) / len(targets))
                 part.backward()  # type: ignore[no-untyped-call]
             loss += part.detach()
-            wrong += (scores.detach().argmax(1) != answers).sum()
+            wrong += missed
     return loss, wrong
 
 
 def _exchange(materials: Materials, wanted: bool) -> contextlib.AbstractContextManager[Any]:
     """While gradients are still being accumulated, do not average them over the processes yet."""
-    no_sync = getattr(materials.forward, "no_sync", None)
+    no_sync = getattr(materials.wrapped, "no_sync", None)
     return contextlib.nullcontext() if wanted or no_sync is None else no_sync()
 
 

@@ -96,7 +96,7 @@ def choose(
         precision=_precision(recipe, device, work),
         channels_last=channels_last,
         fused=fused,
-        compile=_compile(recipe, work * images * _FLOP_PER_MULTIPLY_ADD, fused),
+        compile=_compile(recipe, work * images * _FLOP_PER_MULTIPLY_ADD, fused, _reads_tokens(model)),
         threads=Choice(str(torch.get_num_threads()), "as told" if recipe.threads else "torch's choice"),
     )
 
@@ -139,9 +139,11 @@ def _fused(recipe: Recipe, model: nn.Module, device: torch.device, channels_last
     return Choice("on", "fewer passes over memory")
 
 
-def _compile(recipe: Recipe, flop: float, fused: Choice) -> Choice:
+def _compile(recipe: Recipe, flop: float, fused: Choice, reads_tokens: bool) -> Choice:
     if recipe.compile != "auto":
         return Choice(recipe.compile, "as told")
+    if reads_tokens:
+        return Choice("off", "the adaptive softmax has other shapes in every step")
     if fused.value == "on":
         return Choice("off", "the fused layers are faster")
     if flop >= COMPILE_FROM_FLOP:
@@ -149,8 +151,19 @@ def _compile(recipe: Recipe, flop: float, fused: Choice) -> Choice:
     return Choice("off", "the run is too short to repay compiling")
 
 
+def _reads_tokens(model: nn.Module) -> bool:
+    return getattr(model, "input_dtype", torch.float32) == torch.int64
+
+
+def _blank(model: nn.Module, input_size: tuple[int, int, int]) -> torch.Tensor:
+    """Return one empty input: a picture, or for a network that reads tokens a window as long as a picture is wide."""
+    if _reads_tokens(model):
+        return torch.zeros(1, input_size[-1], dtype=torch.int64)
+    return torch.zeros(1, *input_size)
+
+
 def multiply_adds(model: nn.Module, input_size: tuple[int, int, int]) -> float:
-    """Return the multiply-adds of convolutions and linear layers for one picture, from one pass over zeros."""
+    """Return the multiply-adds of convolutions and linear layers for one input, from one pass over zeros."""
     total = 0.0
 
     def count(module: nn.Module, _: Any, output: Any) -> None:
@@ -158,6 +171,8 @@ def multiply_adds(model: nn.Module, input_size: tuple[int, int, int]) -> float:
         weight = getattr(module, "weight", None)
         if isinstance(module, nn.Conv2d) and isinstance(weight, torch.Tensor):
             total += weight.numel() * output.shape[-1] * output.shape[-2]
+        elif isinstance(module, nn.Conv1d) and isinstance(weight, torch.Tensor):
+            total += weight.numel() * output.shape[-1]
         elif isinstance(module, nn.Linear) and isinstance(weight, torch.Tensor):
             total += weight.numel()
 
@@ -167,7 +182,7 @@ def multiply_adds(model: nn.Module, input_size: tuple[int, int, int]) -> float:
     try:
         parameter = next(model.parameters())
         with torch.no_grad():
-            model(torch.zeros(1, *input_size, device=parameter.device))
+            model(_blank(model, input_size).to(parameter.device))
     finally:
         for hook in hooks:
             hook.remove()

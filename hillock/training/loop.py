@@ -22,7 +22,7 @@ from hillock.training.checkpoint import write_whole
 from hillock.training.distributed import joined, other_processes_needed
 from hillock.training.gradient import batch_gradient
 from hillock.training.interruption import Request, listening
-from hillock.training.materials import Materials, lean, load_data, prepare, threads
+from hillock.training.materials import Materials, lean, load_training_data, prepare, threads
 from hillock.training.observer import Observer
 from hillock.training.optimisers import set_rate
 from hillock.training.progress import Progress, shown
@@ -32,7 +32,7 @@ from hillock.training.schedule import after_error, after_evaluation, rate_factor
 from hillock.training.state import Sums, TrainingState
 
 if TYPE_CHECKING:
-    from hillock.data import DataSet
+    from hillock.data import TrainingData
 
 __all__ = ["train"]
 
@@ -53,7 +53,7 @@ def train(
     observers: Sequence[Observer] = (),
     progress: Callable[[Progress], None] | None = None,
     quiet: bool = False,
-    dataset: DataSet | None = None,
+    dataset: TrainingData | None = None,
 ) -> Run:
     """Train by the recipe and return the run.
 
@@ -79,7 +79,7 @@ def train(
             stack.enter_context(run_folder.claim(folder, recipe, resume=resume, overwrite=overwrite))
         stack.enter_context(threads(recipe.threads))
         stack.enter_context(lean(recipe.memory == "lean"))
-        materials = prepare(recipe, load_data(recipe) if dataset is None else dataset, folder, world)
+        materials = prepare(recipe, load_training_data(recipe) if dataset is None else dataset, folder, world)
         if world.is_first:  # only now: data or settings that are refused leave the folder as it was
             run_folder.begin(folder, recipe, overwrite=overwrite)
         show = stack.enter_context(shown(progress, quiet=quiet or not world.is_first))
@@ -193,7 +193,7 @@ class _Session:
         materials.optimizer.step()
         if materials.average is not None:
             materials.average.update(state.step)
-        self._note(loss, wrong, len(targets))
+        self._note(loss, wrong, targets.numel())
         state.learning_rate = rate
         self.context.last_loss, self.context.last_batch = loss, (inputs, targets)
         return loss

@@ -7,36 +7,69 @@ import dataclasses
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 
-from hillock.data import Augmentation, Batches, DataSet
-from hillock.errors import UsageError
+from hillock.data import Augmentation, DataSet, StreamedData, TextData, TrainingData
+from hillock.data.feeding import Feed, training_batches, training_size
+from hillock.errors import DataError, UsageError
 from hillock.layers.fused import fuse
+from hillock.networks.gated_conv import GatedConvNet
 from hillock.training.averaging import MovingAverage
 from hillock.training.distributed import World, synchronise_batch_norm
 from hillock.training.hardware import Plan, choose, device_of
+from hillock.training.objective import Objective, TextLoss, of_pictures, of_text, token_loss
 from hillock.training.observer import TrainingContext
 from hillock.training.optimisers import build_optimizer
 from hillock.training.recipe import Recipe
 from hillock.training.run import build_network, load_weights
 
-__all__ = ["Materials", "load_data", "prepare"]
+__all__ = ["Materials", "load_data", "load_training_data", "prepare"]
+
+
+# Pictures shown to a network that sets weights by its data (airbench94: 5,000).
+PICTURES_LOOKED_AT = 5000
+
+
+@runtime_checkable
+class LooksAtData(Protocol):
+    """A network that sets some of its weights by training pictures before the first step."""
+
+    def look_at(self, inputs: Tensor) -> None: ...
 
 
 def load_data(recipe: Recipe) -> DataSet:
-    """Return the recipe's data. The split is the data's own: its seed stays 0, so that runs share the test pictures."""
-    from hillock import data
+    """Return the recipe's pictures (of streamed ones: the first, as a sample).
 
+    The split is the data's own: its seed stays 0, so that runs share the test pictures.
+    """
+    loaded = load_training_data(recipe)
+    if isinstance(loaded, TextData):
+        raise DataError("pictures", got=f"the text {recipe.data}")
+    return loaded.sample if isinstance(loaded, StreamedData) else loaded
+
+
+def load_training_data(recipe: Recipe) -> TrainingData:
+    """Return what the recipe trains on: pictures, streamed pictures or a text."""
+    from hillock import data
+    from hillock.data import streamed, text
+
+    augmentation = None if isinstance(recipe.augmentation, str) else recipe.augmentation
+    if text.looks_like_text(recipe.data):
+        return data.load_text(recipe.data, **(recipe.text or data.TextSettings()).model_dump())
+    if recipe.data.startswith(streamed.PREFIX):
+        return streamed.open_streamed(
+            recipe.data, image_size=recipe.image_size, limit=recipe.limit, augmentation=augmentation
+        )
     return data.load(
         recipe.data,
         image_size=recipe.image_size,
         validation_share=recipe.validation_share,
         limit=recipe.limit,
         broken=recipe.broken,
-        augmentation=None if isinstance(recipe.augmentation, str) else recipe.augmentation,
+        augmentation=augmentation,
     )
 
 
@@ -45,19 +78,20 @@ class Materials:
     """The parts of one training in one process."""
 
     recipe: Recipe
-    dataset: DataSet
+    dataset: TrainingData
     folder: Path
     world: World
     device: torch.device
-    batches: Batches
+    batches: Feed
     batch_size: int
-    """Pictures a step over all processes."""
+    """Pictures (or windows of text) a step over all processes."""
     total_steps: int
     plan: Plan
     model: nn.Module
     """The network itself."""
-    forward: Callable[[Tensor], Tensor]
+    wrapped: Callable[..., Any]
     """The network as the loop calls it: compiled, and averaging gradients over processes."""
+    objective: Objective
     optimizer: torch.optim.Optimizer
     average: MovingAverage | None
     loss_function: Callable[[Tensor, Tensor], Tensor]
@@ -85,7 +119,7 @@ class Materials:
             model=self.model,
             optimizer=self.optimizer,
             recipe=self.recipe,
-            dataset=self.dataset,
+            dataset=self.dataset.sample if isinstance(self.dataset, StreamedData) else self.dataset,
             folder=self.folder,
             loss_function=self.loss_function,
             autocast=self.plan.autocast,
@@ -95,28 +129,28 @@ class Materials:
         )
 
 
-def prepare(recipe: Recipe, dataset: DataSet, folder: Path, world: World) -> Materials:
+def prepare(recipe: Recipe, dataset: TrainingData, folder: Path, world: World) -> Materials:
     """Make everything a training needs; `UsageError` when the settings do not fit the data."""
     device = device_of(recipe.device)
     if world.size > 1 and device.type == "cuda":
         device = torch.device("cuda", world.local_rank)
-    batch_size = _batch_size(recipe, len(dataset.train))
+    batch_size = _batch_size(recipe, training_size(dataset))
     _check(recipe, dataset, batch_size, world)
-    batches = Batches(
-        dataset.train,
+    batches = training_batches(
+        dataset,
         batch_size,
         seed=recipe.seed,
-        dataset=dataset,
         augmentation=augmentation_of(recipe, dataset),
-        drop_last=True,
         rank=world.rank,
         world_size=world.size,
     )
     total_steps = recipe.steps or recipe.epochs * len(batches)
-    model = build_network(recipe, dataset.facts())
+    facts = dataset.facts()
+    model = build_network(recipe, facts)
+    _check_network(recipe, model, dataset)
     if recipe.weights is not None:
         load_weights(model, recipe.weights)
-    size = (dataset.channels, dataset.image_size, dataset.image_size)
+    size = (facts["channels"], facts["image_size"], facts["image_size"])
     plan = choose(recipe, model, size, total_steps * batch_size, processes=world.size)
     memory_format = torch.channels_last if plan.channels_last.value == "on" else torch.contiguous_format
     batches.channels_last = memory_format == torch.channels_last  # laid out so from the start, not copied later
@@ -125,9 +159,11 @@ def prepare(recipe: Recipe, dataset: DataSet, folder: Path, world: World) -> Mat
         synchronise_batch_norm(model)
     if plan.fused.value == "on":
         fuse(model)
-    forward: Callable[[Tensor], Tensor] = world.wrap(model, device)
+    is_text = isinstance(dataset, TextData)
+    wrapped: Callable[..., Any] = world.wrap(TextLoss(model) if isinstance(model, GatedConvNet) else model, device)
     if plan.compile.value == "on":
-        forward = torch.compile(forward)
+        wrapped = torch.compile(wrapped)
+    loss_function = token_loss if is_text else nn.CrossEntropyLoss(label_smoothing=recipe.label_smoothing)
     return Materials(
         recipe=recipe,
         dataset=dataset,
@@ -139,10 +175,11 @@ def prepare(recipe: Recipe, dataset: DataSet, folder: Path, world: World) -> Mat
         total_steps=total_steps,
         plan=plan,
         model=model,
-        forward=forward,
+        wrapped=wrapped,
+        objective=of_text(wrapped, plan.autocast) if is_text else of_pictures(wrapped, loss_function, plan.autocast),
         optimizer=build_optimizer(model, recipe.optimizer),
         average=None if recipe.ema_decay is None else MovingAverage(model, recipe.ema_decay),
-        loss_function=nn.CrossEntropyLoss(label_smoothing=recipe.label_smoothing),
+        loss_function=loss_function,
         memory_format=memory_format,
     )
 
@@ -155,12 +192,25 @@ def _place(model: nn.Module, device: torch.device, memory_format: torch.memory_f
             weight.data = weight.data.contiguous(memory_format=memory_format)
 
 
-def _check(recipe: Recipe, dataset: DataSet, batch_size: int, world: World) -> None:
-    if recipe.early_stopping is not None and dataset.validation is None:
+def _check(recipe: Recipe, dataset: TrainingData, batch_size: int, world: World) -> None:
+    has_validation = not isinstance(dataset, StreamedData) and dataset.validation is not None
+    if recipe.early_stopping is not None and not has_validation:
         raise UsageError("validation pictures for early_stopping", got="none", instead="--validation-share 0.1")
     if batch_size % (world.size * recipe.accumulate):
         parts = f"{world.size} processes times {recipe.accumulate} parts"
         raise UsageError(f"a batch_size that {parts} can share evenly", got=str(batch_size))
+    if isinstance(dataset, TextData) and recipe.label_smoothing:
+        raise UsageError("label_smoothing = 0 for text", got=str(recipe.label_smoothing))
+    if recipe.text is not None and not isinstance(dataset, TextData):
+        raise UsageError("a text for the settings [text]", got=recipe.data, instead="--data FILE.txt")
+
+
+def _check_network(recipe: Recipe, model: nn.Module, dataset: TrainingData) -> None:
+    """Refuse pictures for a network that reads tokens, and the other way round."""
+    if isinstance(dataset, TextData) and not isinstance(model, GatedConvNet):
+        raise UsageError("a network that reads tokens", got=recipe.network, instead="--network gcnn8")
+    if isinstance(model, GatedConvNet) and not isinstance(dataset, TextData):
+        raise UsageError(f"a text for {recipe.network}", got=recipe.data, instead="--data FILE.txt")
 
 
 def _batch_size(recipe: Recipe, pictures: int) -> int:
@@ -173,12 +223,15 @@ def _batch_size(recipe: Recipe, pictures: int) -> int:
     return min(64 if pictures >= 20_000 else 32, pictures)
 
 
-def augmentation_of(recipe: Recipe, dataset: DataSet) -> Augmentation | None:
+def augmentation_of(recipe: Recipe, dataset: TrainingData) -> Augmentation | None:
     """Return how training pictures are varied; digits are not, since a mirrored digit is another sign."""
-    if recipe.augmentation == "none" or (recipe.augmentation == "auto" and dataset.name == "digits"):
+    pictures = dataset.sample if isinstance(dataset, StreamedData) else dataset
+    if recipe.augmentation == "none":
         return None
     if recipe.augmentation == "auto":
-        return Augmentation(crop_padding=dataset.image_size // 8, flip="random")
+        if isinstance(pictures, TextData) or pictures.name == "digits":
+            return None
+        return Augmentation(crop_padding=pictures.image_size // 8, flip="random")
     return recipe.augmentation
 
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from hillock.training.recipe import Recipe
 
 if TYPE_CHECKING:
-    from hillock.data import DataSet
+    from hillock.data import DataSet, TextData
 
 __all__ = ["Observer", "TrainingContext"]
 
@@ -27,7 +27,8 @@ class TrainingContext:
     """The network itself, never the compiled or distributed wrapper."""
     optimizer: torch.optim.Optimizer
     recipe: Recipe
-    dataset: DataSet
+    dataset: DataSet | TextData
+    """The data; of streamed pictures the first ones, as a sample."""
     folder: Path
     loss_function: Callable[[Tensor, Tensor], Tensor]
     """(scores [B, K], targets [B]) -> mean loss."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -57,7 +58,9 @@ def build_optimizer(model: nn.Module, settings: OptimizerSettings) -> torch.opti
     if settings.kind == "adamw":
         return torch.optim.AdamW(groups, lr=rate, betas=settings.betas, eps=settings.epsilon, fused=True)
     if settings.kind == "muon":
-        return Muon(groups, lr=rate, momentum=settings.momentum, nesterov=settings.nesterov)
+        return Muon(
+            groups, lr=rate, momentum=settings.momentum, nesterov=settings.nesterov, fixed_norm=settings.fixed_norm
+        )
     if settings.momentum_form == "caffe":
         if settings.nesterov:
             raise UsageError("nesterov = false with the Caffe form of momentum", instead='momentum_form = "torch"')
@@ -107,11 +110,17 @@ class Muon(torch.optim.Optimizer):
     w <- (1 - rate decay) w - rate sqrt(max(1, outputs / inputs)) orthogonal(u). Vectors and scalars take plain Nesterov
     SGD steps with the same rate, and so does the last weight (the head), as its rows are class scores.
 
+    fixed_norm: before each update w is scaled to the norm sqrt(outputs), which is that of an orthogonal matrix, so that
+    the rate is a relative one; for weights whose scale a normalisation undoes.
+
     Source: Jordan et al. 2024, https://kellerjordan.github.io/posts/muon
     """
 
-    def __init__(self, params: Iterable[Any], lr: float, momentum: float = 0.95, nesterov: bool = True) -> None:
+    def __init__(
+        self, params: Iterable[Any], lr: float, momentum: float = 0.95, nesterov: bool = True, fixed_norm: bool = False
+    ) -> None:
         super().__init__(params, {"lr": lr, "momentum": momentum, "nesterov": nesterov, "weight_decay": 0.0})
+        self.fixed_norm = fixed_norm
         matrices = [p for group in self.param_groups for p in group["params"] if p.ndim >= 2]
         self._head = matrices[-1] if len(matrices) > 1 else None
 
@@ -130,6 +139,8 @@ class Muon(torch.optim.Optimizer):
                     update = parameter.grad.add(velocity, alpha=group["momentum"])
                 parameter.mul_(1.0 - group["lr"] * group["weight_decay"])
                 if parameter.ndim >= 2 and parameter is not self._head:
+                    if self.fixed_norm:
+                        parameter.mul_(len(parameter) ** 0.5 / parameter.norm())
                     matrix = update.reshape(len(update), -1)
                     scale = max(1.0, matrix.shape[0] / matrix.shape[1]) ** 0.5
                     update = orthogonal(matrix).view(parameter.shape) * scale
@@ -140,18 +151,31 @@ class Muon(torch.optim.Optimizer):
 # Source: Jordan et al. 2024, as above.
 _QUINTIC = (3.4445, -4.7750, 2.0315)
 _ROUNDS = 5
+# Elements from which bfloat16 products repay their casts.
+_LARGE = 2**14
 
 
 def orthogonal(matrix: Tensor) -> Tensor:
-    """Return a nearly orthogonal matrix with the singular vectors of `matrix` [m, n], singular values near 1."""
+    """Return a nearly orthogonal matrix with the singular vectors of `matrix` [m, n], singular values near 1.
+
+    Large matrices are multiplied in bfloat16 where the processor or GPU has it, as the source does.
+    """
     a, b, c = _QUINTIC
     wide = matrix if matrix.shape[0] <= matrix.shape[1] else matrix.T
     wide = wide / (wide.norm() + 1e-7)
+    if wide.numel() >= _LARGE and (wide.is_cuda or _has_matrix_unit()):
+        wide = wide.bfloat16()
     for _ in range(_ROUNDS):
         square = wide @ wide.T
-        wide = a * wide + (b * square + c * square @ square) @ wide
+        inner = torch.addmm(square, square, square, beta=b, alpha=c)
+        wide = torch.addmm(wide, inner, wide, beta=a)
     result: Tensor = wide if matrix.shape[0] <= matrix.shape[1] else wide.T
-    return result
+    return result.to(matrix.dtype)
+
+
+@functools.cache
+def _has_matrix_unit() -> bool:
+    return bool(torch.cpu.get_capabilities().get("amx_bf16"))
 
 
 def _buffer(optimizer: torch.optim.Optimizer, parameter: Tensor) -> Tensor:

@@ -11,11 +11,11 @@ from typing import Any
 
 from scipy import stats
 
-from hillock.data import DataSet
+from hillock.data import TrainingData
 from hillock.errors import TrainingError, UsageError
 from hillock.training.distributed import World
 from hillock.training.gradient import batch_gradient
-from hillock.training.materials import load_data, prepare, threads
+from hillock.training.materials import load_training_data, prepare, threads
 from hillock.training.optimisers import set_rate
 from hillock.training.recipe import Recipe
 
@@ -96,7 +96,7 @@ def range_test(
     low: float = 1e-5,
     high: float = 10.0,
     steps: int = 100,
-    dataset: DataSet | None = None,
+    dataset: TrainingData | None = None,
     progress: Callable[[int, int], None] = lambda done, of: None,
 ) -> RangeTest:
     """Raise the rate from `low` to `high` in equal factors over `steps` updates, once a seed.
@@ -108,7 +108,7 @@ def range_test(
     """
     if not 0 < low < high or steps < 10 or not seeds:
         raise UsageError("0 < low < high, at least 10 steps and a seed", got=f"{low}, {high}, {steps}, {list(seeds)}")
-    data = load_data(recipe) if dataset is None else dataset
+    data = load_training_data(recipe) if dataset is None else dataset
     sweeps = []
     with threads(recipe.threads):
         for number, seed in enumerate(seeds):
@@ -117,7 +117,7 @@ def range_test(
     return RangeTest(tuple(sweeps))
 
 
-def _sweep(recipe: Recipe, dataset: DataSet, low: float, high: float, steps: int) -> Sweep:
+def _sweep(recipe: Recipe, dataset: TrainingData, low: float, high: float, steps: int) -> Sweep:
     # Compiling would take longer than the sweep.
     off = {"compile": "off"} if recipe.compile == "auto" else {}
     materials = prepare(recipe.replace(**off), dataset, Path(), World())

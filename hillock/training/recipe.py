@@ -9,7 +9,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from hillock.data import Augmentation
+from hillock.data import Augmentation, TextSettings
+from hillock.data.views import ViewName
 from hillock.errors import UnknownNameError, UsageError
 from hillock.training.toml_text import toml_text
 
@@ -82,6 +83,8 @@ class OptimizerSettings(Settings):
     """Where the rate stands. torch: v = m v + g, w -= rate v. caffe (and AlexNet): v = m v + rate g, w -= v.
     Equal while the rate is constant; they differ for about 1/(1-m) steps after a drop."""
     nesterov: bool = True
+    fixed_norm: bool = False
+    """muon: before each update scale every matrix to the norm sqrt(outputs), so that the rate is a relative one."""
     weight_decay: NotNegative = 5e-4
     """Added to the gradient as weight_decay * w (adamw and muon: decoupled, w -= rate * weight_decay * w)."""
     betas: tuple[Share, Share] = (0.9, 0.999)
@@ -184,6 +187,8 @@ class Recipe(Settings):
     schedule: ScheduleSettings = ScheduleSettings()
     augmentation: Augmentation | Literal["auto", "none"] = "auto"
     """auto: crop after padding an eighth of the side, and mirror (He et al. 2015: 4 of 32 pixels); digits: none."""
+    text: TextSettings | None = None
+    """How a text is read, where `data` is one (None: as `TextSettings` has it)."""
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
     clip_norm: Positive | None = None
     """Scale the gradient down to this 2-norm where it is longer."""
@@ -195,6 +200,8 @@ class Recipe(Settings):
     """Stop after this many evaluations without a better validation error."""
     evaluate_every: Annotated[int, Field(ge=1)] = 1
     """Epochs between evaluations; the end is always evaluated."""
+    views: ViewName = "centre"
+    """How a picture is seen in evaluations: see `hillock.data.views`."""
     retries: Annotated[int, Field(ge=0)] = 0
     """When the loss is not finite: go back to the last checkpoint and halve the rate, at most this often. 0: stop."""
     checkpoint_minutes: Positive = 5.0
@@ -291,7 +298,7 @@ class Recipe(Settings):
 
 def _open_table(name: str, value: Any) -> dict[str, Any]:
     """Return the empty table that a dotted change of `name` starts from when it held none yet."""
-    if name not in ("augmentation", "about") or isinstance(value, Mapping):
+    if name not in ("augmentation", "about", "text") or isinstance(value, Mapping):
         raise UsageError(f"a recipe setting with settings inside, {name} has none", got=repr(value))
     return {}
 
