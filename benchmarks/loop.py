@@ -119,7 +119,7 @@ def measure(source: str, *, rounds: int, block: int, compiled: bool, threads: in
     with tempfile.TemporaryDirectory() as folder:
         run = train(recipe, out=Path(folder) / "run", observers=[turns], quiet=True)
         waiting = [line["waiting_share"] for line in run.record]
-    own, bare = turns.hillock[1:], turns.bare[1:]
+    ours, bare = turns.hillock[1:], turns.bare[1:]
     return {
         "network": "resnet20",
         "hillock_has": "its own choice" if own else "the bare loop's switches",
@@ -128,16 +128,16 @@ def measure(source: str, *, rounds: int, block: int, compiled: bool, threads: in
         "rounds": rounds,
         "steps_a_round": block,
         "images_per_second": {
-            "hillock": [128 * block / seconds.wall for seconds in own],
+            "hillock": [128 * block / seconds.wall for seconds in ours],
             "bare": [128 * block / seconds.wall for seconds in bare],
         },
         "images_per_cpu_second": {
-            "hillock": [128 * block / seconds.cpu for seconds in own],
+            "hillock": [128 * block / seconds.cpu for seconds in ours],
             "bare": [128 * block / seconds.cpu for seconds in bare],
         },
         "speed_ratio_hillock_over_bare": {
-            "wall": spread([theirs.wall / ours.wall for theirs, ours in zip(bare, own, strict=True)]),
-            "cpu": spread([theirs.cpu / ours.cpu for theirs, ours in zip(bare, own, strict=True)]),
+            "wall": spread([theirs.wall / mine.wall for theirs, mine in zip(bare, ours, strict=True)]),
+            "cpu": spread([theirs.cpu / mine.cpu for theirs, mine in zip(bare, ours, strict=True)]),
         },
         # Of a step's time, the part spent waiting for the next batch; the last evaluation's line.
         "waiting_share": waiting[-1],

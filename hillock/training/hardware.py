@@ -16,10 +16,11 @@ from hillock.training.recipe import Recipe
 
 __all__ = ["Choice", "Plan", "choose", "device_of"]
 
-# All three measured on two cores of an AVX512/AMX Xeon with torch 2.13: ResNet-20, batch 128, 32x32 (docs/training.md).
-# bfloat16 autocast gains 1.7x there, but loses where a layer's work is smaller than the casts around it.
+# Orders of magnitude, not calibrated: seen in single runs that were not stored (two cores of an AVX512/AMX Xeon, torch
+# 2.13, batch 128, 32x32). bfloat16 autocast gained 1.7x on ResNet-20 (41e6 multiply-adds a picture) and lost on small
+# perceptrons, where a layer's work is smaller than the casts around it; the limit lies somewhere between.
 BFLOAT16_FROM_MULTIPLY_ADDS = 10e6
-# Compiling takes 20 to 40 s and then gains a fifth; eager training does about 0.28e12 FLOP/s: repaid after 200 s.
+# Compiling took 20 to 40 s and then gained a fifth; eager training did about 0.28e12 FLOP/s: repaid after 200 s.
 COMPILE_FROM_FLOP = 0.6e14
 # A training step is about three forward passes (forward, gradients of inputs and of weights), 2 FLOP a multiply-add.
 _FLOP_PER_MULTIPLY_ADD = 6
