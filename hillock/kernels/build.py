@@ -11,10 +11,12 @@ torch. A lock lets only one of several processes build; the finished file appear
 from __future__ import annotations
 
 import contextlib
+import ctypes.util
 import hashlib
 import logging
 import os
 import platform
+import re
 import shutil
 import subprocess
 import tempfile
@@ -191,26 +193,45 @@ def compile_library() -> Path:
 
 
 def kernels_version(name: str) -> str:
-    """Return a hash of what a function's results depend on: flags, headers and the file that lists the function."""
-    digest = hashlib.sha256("\0".join(_kernel_flags()).encode())
+    """Return a hash of what a function's results depend on: flags, shared code, and the structs that it is made of.
+
+    A struct of the headers (a formula, a table, a tail) counts only where the function's entry leads to it, so editing
+    one function leaves what is known of the others.
+    """
+    shared, structs = [], dict[str, str]()
     for source in _sources():
-        text = source.read_bytes()
-        if source.suffix == ".h" or (source.name.startswith("family_") and f'"{name}"'.encode() in text):
-            digest.update(source.name.encode() + b"\0" + text)
-    return digest.hexdigest()[:16]
+        if source.suffix == ".h" and source.name != "kernel.h":
+            rest = re.sub(r"//[^\n]*", "", source.read_text())
+            for match in re.finditer(r"^(?:template <[^\n]*>\n)?struct (\w+).*?^\};", rest, re.M | re.S):
+                structs[match[1]] = structs.get(match[1], "") + match[0]
+            shared.append(re.sub(r"^(?:template <[^\n]*>\n)?struct .*?^\};", "", rest, flags=re.M | re.S))
+    families = [path.read_text() for path in _sources() if path.name.startswith("family_")]
+    statements = [part for text in families for part in text.split(";") if f'"{name}"' in text]
+    waiting = [part for part in statements if f'"{name}"' in part or "push_back" not in part]
+    used = dict[str, str]()
+    text = "".join(waiting)
+    while new := {word for word in re.findall(r"\w+", text) if word in structs and word not in used}:
+        used |= {word: structs[word] for word in new}
+        text = "".join(structs[word] for word in new)
+    parts = [*_kernel_flags(), *shared, *waiting, *(used[word] for word in sorted(used))]
+    return hashlib.sha256("\0".join(" ".join(part.split()) for part in parts).encode()).hexdigest()[:16]
 
 
 def compile_oracle() -> Path:
     """Return the path of the independent judge of accuracy (`cpp/oracle`), built now if it is not in the cache."""
-    source = _SOURCES / "oracle" / "oracle.cpp"
-    name = hashlib.sha256(source.read_bytes() + _compiler_version(compiler()).encode() + _processor().encode())
+    sources = sorted((_SOURCES / "oracle").iterdir())
+    vectors = ctypes.util.find_library("mvec")  # glibc's vector functions
+    text = b"".join(source.read_bytes() for source in sources if source.is_file()) + str(vectors).encode()
+    name = hashlib.sha256(text + _compiler_version(compiler()).encode() + _processor().encode())
     target = cache_folder() / f"oracle-{name.hexdigest()[:20]}" / "hillock_oracle.so"
     target.parent.mkdir(parents=True, exist_ok=True)
     with filelock.FileLock(str(target.parent / "lock"), timeout=_TIMEOUT_SECONDS):
         if not target.exists():
-            flags = [flag for flag in KERNEL_FLAGS if flag != "-O3"]
+            flags = [flag for flag in KERNEL_FLAGS if flag != "-O3"] + (["-DHILLOCK_LIBMVEC"] if vectors else [])
+            libraries = ["-lmvec"] if vectors else []
             partial = target.with_suffix(".partial")
-            _run_side_by_side([[compiler(), "-O2", *flags, "-shared", str(source), "-o", str(partial)]], 1)
+            source = str(_SOURCES / "oracle" / "oracle.cpp")
+            _run_side_by_side([[compiler(), "-O2", *flags, "-shared", source, "-o", str(partial), *libraries]], 1)
             os.replace(partial, target)
     return target
 

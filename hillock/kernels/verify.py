@@ -41,6 +41,10 @@ DEFAULTS: Mapping[str, Mapping[str, float]] = {
     "leaky_relu": {"negative_slope": 0.01},
     "prelu": {"negative_slope": 0.25},
     "hard_tanh": {"low": -1.0, "high": 1.0},
+    "penalised_tanh": {"negative_slope": 0.25},
+    "soft_shrink": {"threshold": 0.5},
+    "hard_shrink": {"threshold": 0.5},
+    "threshold": {"threshold": 1.0, "replacement": 0.0},
 }
 
 

@@ -76,9 +76,9 @@ struct Constants {
   }
 };
 
-// Chunks of 512: long enough for vectors, short enough for the first cache; x is copied when the result overwrites it.
+// (flatten: a call inside the loop would keep it from being vectorised.)
 template <class F, class Kind, int count>
-void exact_forward(const void* from, void* to, int64_t n, const double* constants, bool) {
+__attribute__((flatten)) void exact_forward(const void* from, void* to, int64_t n, const double* constants, bool) {
   using T = typename Kind::Wide;
   const auto* x = static_cast<const typename Kind::Storage*>(from);
   auto* y = static_cast<typename Kind::Storage*>(to);
@@ -88,7 +88,7 @@ void exact_forward(const void* from, void* to, int64_t n, const double* constant
 }
 
 template <class F, class Kind, int count>
-void exact_backward(const void* gradient, const void* from, void* to, int64_t n, const double* constants, bool) {
+__attribute__((flatten)) void exact_backward(const void* gradient, const void* from, void* to, int64_t n, const double* constants, bool) {
   using T = typename Kind::Wide;
   const auto* g = static_cast<const typename Kind::Storage*>(gradient);
   const auto* x = static_cast<const typename Kind::Storage*>(from);

@@ -1,8 +1,8 @@
 // The `faithful` float32 path on AVX512: no exponential and no division, but a polynomial on one of 32 intervals. Its
 // coefficients come from tables by a permutation (one instruction a coefficient); the result is one final rounding of an
 // exact number plus a small one, so the error stays below 1 ULP. The values are those of the tables alone: a lane does
-// not depend on its neighbours, on alignment or on the length. Lanes outside the table (tails, NaN, infinities) are
-// flagged and repaired by the float64 path, a block of 2048 at a time.
+// not depend on its neighbours, on alignment or on the length. Lanes outside the table are repaired afterwards, a block
+// of 2048 at a time: tails by a float32 exponential (tails.h), NaN and infinities by the float64 path.
 #pragma once
 
 #include "exact.h"
@@ -38,15 +38,16 @@ HILLOCK_INLINE Pair look_up(Vector t) {
     return _mm512_permutex2var_ps(_mm512_load_ps(T::rows[k]), index, _mm512_load_ps(T::rows[k] + 16));
   };
   const Vector r = _mm512_sub_ps(t, row(0));
-  constexpr int last = 3 + T::slope_remainder + T::terms;
+  constexpr int slope = 2 + T::remainder, last = slope + T::slope_remainder + T::terms;  // the rows: c A A' B B' Q0 ...
+  const auto times_r = [&](Vector a) __attribute__((always_inline)) {  // A' + a r
+    if constexpr (T::remainder) return _mm512_fmadd_ps(a, r, row(2));
+    else return _mm512_mul_ps(a, r);
+  };
   Vector sum = row(last);
 #pragma GCC unroll 12
-  for (int k = last - 1; k > 3; --k) sum = _mm512_fmadd_ps(sum, r, row(k));  // B' + r(Q0 + ...) or Q0 + ...
-  if constexpr (T::slope_remainder) {
-    return {row(1), _mm512_fmadd_ps(r, row(3), _mm512_fmadd_ps(sum, r, row(2)))};
-  } else {
-    return {row(1), _mm512_fmadd_ps(_mm512_fmadd_ps(sum, r, row(3)), r, row(2))};
-  }
+  for (int k = last - 1; k > slope; --k) sum = _mm512_fmadd_ps(sum, r, row(k));  // B' + r(Q0 + ...) or Q0 + ...
+  if constexpr (T::slope_remainder) return {row(1), _mm512_fmadd_ps(r, row(slope), times_r(sum))};
+  else return {row(1), times_r(_mm512_fmadd_ps(sum, r, row(slope)))};
 }
 
 // 1 - G in the lanes chosen (exact, because the high part is a multiple of 2^-24), G in the others.
@@ -59,6 +60,7 @@ HILLOCK_INLINE Vector total(Pair p) { return _mm512_add_ps(p.high, p.low); }
 HILLOCK_INLINE Vector times(Vector w, Pair p) { return _mm512_fmadd_ps(w, p.high, _mm512_mul_ps(w, p.low)); }
 HILLOCK_INLINE Vector size_of(Vector x) { return _mm512_abs_ps(x); }
 HILLOCK_INLINE Lanes negative(Vector x) { return _mm512_movepi32_mask(_mm512_castps_si512(x)); }
+HILLOCK_INLINE Vector opposite(Vector x) { return _mm512_xor_ps(x, all(-0.0f)); }
 // The sign of x on a result that has it by nature: an exact zero of a pair would lose the minus of -0.
 HILLOCK_INLINE Vector signed_as(Vector x, Vector y) {
   const __m512i sign = _mm512_set1_epi32(int(0x80000000u));
@@ -71,117 +73,140 @@ HILLOCK_INLINE Lanes below(Vector a, float low) { return _mm512_cmp_ps_mask(a, a
 HILLOCK_INLINE Lanes from(Vector a, float low) { return _mm512_cmp_ps_mask(a, all(low), _CMP_GE_OQ); }
 
 // ------------------------------------------------------------------------------ shapes that functions are made of
-// Each gives forward(x, rare) or backward(g, x, rare), and sets the lanes that need repair.
+// Each gives forward(x) or backward(g, x), and says which lanes need repair: rare(x).
+// Tail computes such lanes: finish(w, x), w being the gradient or x.
+
+template <class Tail_>
+struct Shape {
+  using Tail = Tail_;
+};
 
 // G(x) or x G(x) with G known from its tail T: G(x) = T(-x) for x < 0, 1 - T(x) for x >= 0 (reflected: the other way).
-template <class T, bool by_x, bool reflected = false>
-struct Gate {
-  static HILLOCK_INLINE Pair pair(Vector x, Lanes& rare) {
-    const Vector a = size_of(x);
-    rare = beyond(a, T::high);
-    return complement(look_up<T>(a), reflected ? negative(x) : Lanes(~negative(x)));
+template <class T, class Tail, bool by_x, bool reflected = false>
+struct Gate : Shape<Tail> {
+  static HILLOCK_INLINE Lanes rare(Vector x) { return beyond(size_of(x), T::high); }
+  static HILLOCK_INLINE Pair pair(Vector x) {
+    return complement(look_up<T>(size_of(x)), reflected ? negative(x) : Lanes(~negative(x)));
   }
-  static HILLOCK_INLINE Vector forward(Vector x, Lanes& rare) {
-    const Pair p = pair(x, rare);
-    return by_x ? times(x, p) : total(p);
-  }
-  static HILLOCK_INLINE Vector backward(Vector g, Vector x, Lanes& rare) { return times(g, pair(x, rare)); }
+  static HILLOCK_INLINE Vector forward(Vector x) { return by_x ? times(x, pair(x)) : total(pair(x)); }
+  static HILLOCK_INLINE Vector backward(Vector g, Vector x) { return times(g, pair(x)); }
 };
 
 // The same for functions whose table reaches to where the positive side is 1 to the last bit: x or g comes through.
-template <class T>
-struct GateToOne {
-  static HILLOCK_INLINE Vector finish(Vector w, Vector x, Lanes& rare) {
-    const Vector a = size_of(x);
-    const Lanes passing = from(x, T::one_from);
-    rare = Lanes(beyond(a, T::high) & ~passing);
-    const Vector y = times(w, complement(look_up<T>(a), Lanes(~negative(x))));
-    return _mm512_mask_mov_ps(y, passing, w);
+template <class T, class Tail>
+struct GateToOne : Shape<Tail> {
+  static HILLOCK_INLINE Lanes rare(Vector x) { return Lanes(beyond(size_of(x), T::high) & ~from(x, T::one_from)); }
+  static HILLOCK_INLINE Vector backward(Vector w, Vector x) {
+    const Vector y = times(w, complement(look_up<T>(size_of(x)), Lanes(~negative(x))));
+    return _mm512_mask_mov_ps(y, from(x, T::one_from), w);
   }
-  static HILLOCK_INLINE Vector forward(Vector x, Lanes& rare) { return finish(x, x, rare); }
-  static HILLOCK_INLINE Vector backward(Vector g, Vector x, Lanes& rare) { return finish(g, x, rare); }
+  static HILLOCK_INLINE Vector forward(Vector x) { return backward(x, x); }
 };
 
 // An even factor G(|x|).
-template <class T>
-struct Even {
-  static HILLOCK_INLINE Vector finish(Vector w, Vector x, Lanes& rare) {
-    const Vector a = size_of(x);
-    rare = beyond(a, T::high);
-    return times(w, look_up<T>(a));
-  }
-  static HILLOCK_INLINE Vector forward(Vector x, Lanes& rare) { return finish(x, x, rare); }
-  static HILLOCK_INLINE Vector backward(Vector g, Vector x, Lanes& rare) { return finish(g, x, rare); }
+template <class T, class Tail>
+struct Even : Shape<Tail> {
+  static HILLOCK_INLINE Lanes rare(Vector x) { return beyond(size_of(x), T::high); }
+  static HILLOCK_INLINE Vector backward(Vector w, Vector x) { return times(w, look_up<T>(size_of(x))); }
+  static HILLOCK_INLINE Vector forward(Vector x) { return backward(x, x); }
 };
 
 // A factor G(x) on [low, high] that is 1 from `one_from` on.
-template <class T>
-struct Signed {
-  static HILLOCK_INLINE Vector finish(Vector w, Vector x, Lanes& rare) {
-    const Lanes passing = from(x, T::one_from);
-    rare = Lanes((below(x, T::low) | beyond(x, T::high)) & ~passing);
-    return _mm512_mask_mov_ps(times(w, look_up<T>(x)), passing, w);
+template <class T, class Tail>
+struct Signed : Shape<Tail> {
+  static HILLOCK_INLINE Lanes rare(Vector x) {
+    return Lanes((below(x, T::low) | beyond(x, T::high)) & ~from(x, T::one_from));
   }
-  static HILLOCK_INLINE Vector forward(Vector x, Lanes& rare) { return signed_as(x, finish(x, x, rare)); }
-  static HILLOCK_INLINE Vector backward(Vector g, Vector x, Lanes& rare) { return finish(g, x, rare); }
+  static HILLOCK_INLINE Vector backward(Vector w, Vector x) {
+    return _mm512_mask_mov_ps(times(w, look_up<T>(x)), from(x, T::one_from), w);
+  }
+  static HILLOCK_INLINE Vector forward(Vector x) { return signed_as(x, backward(x, x)); }
 };
 
-// The value G(x) itself on [low, high].
-template <class T>
-struct Plain {
-  static HILLOCK_INLINE Vector forward(Vector x, Lanes& rare) {
-    rare = Lanes(below(x, T::low) | beyond(x, T::high));
-    return total(look_up<T>(x));
+// The value G(x) itself, or -G(-x), on [low, high].
+template <class T, class Tail, bool reflected = false>
+struct Plain : Shape<Tail> {
+  static HILLOCK_INLINE Lanes rare(Vector x) {
+    const Vector t = reflected ? opposite(x) : x;
+    return Lanes(below(t, T::low) | beyond(t, T::high));
+  }
+  static HILLOCK_INLINE Vector forward(Vector x) {
+    const Vector y = total(look_up<T>(reflected ? opposite(x) : x));
+    return reflected ? opposite(y) : y;
   }
 };
 
-// x G(x) below 0 (value) or g G(x) (slope); above 0 the line with slope `scale_high + scale_low`.
-template <class T, bool closed, long double scale = 1.0L>
-struct Half {
-  static constexpr float scale_high = float(scale), scale_low = float(scale - (long double)(scale_high));
-  static HILLOCK_INLINE Vector finish(Vector w, Vector x, Lanes& rare) {
+// x G(x) below 0 (value) or g G(x) (slope); above 0 the line with slope `scale`.
+template <class T, class Tail, bool closed, long double scale = 1.0L>
+struct Half : Shape<Tail> {
+  static HILLOCK_INLINE Lanes rare(Vector x) { return below(x, T::low); }
+  static HILLOCK_INLINE Vector backward(Vector w, Vector x) {
     const Lanes line = closed ? from(x, 0.0f) : _mm512_cmp_ps_mask(x, all(0.0f), _CMP_GT_OQ);
-    rare = below(x, T::low);
     const Vector y = times(w, look_up<T>(x));
     if constexpr (scale == 1.0L) return _mm512_mask_mov_ps(y, line, w);
-    rare = Lanes(rare | from(x, 0x1p126f));  // a pair of infinities would cancel
-    return _mm512_mask_mov_ps(y, line, times(w, {all(scale_high), all(scale_low)}));
+    else return _mm512_mask_mov_ps(y, line, _mm512_fmadd_ps(w, all(float(scale - 1.0L)), w));
   }
-  static HILLOCK_INLINE Vector forward(Vector x, Lanes& rare) {
-    const Vector y = finish(x, x, rare);
+  static HILLOCK_INLINE Vector forward(Vector x) {
+    const Vector y = backward(x, x);
     return scale == 1.0L ? y : signed_as(x, y);
   }
-  static HILLOCK_INLINE Vector backward(Vector g, Vector x, Lanes& rare) { return finish(g, x, rare); }
 };
 
 // ---------------------------------------------------------------------------------------------- formats, to float32
 
 template <class Kind>
-inline void widen(const typename Kind::Storage* from, float* to, int count) {
-#pragma GCC ivdep
-  for (int i = 0; i < count; ++i) to[i] = float(Kind::load(from[i]));
-}
-// One rounding to nearest even; NaN stays NaN, and stays quiet.
-inline void narrow(const float* from, uint16_t* to, int count, Bfloat16) {
-#pragma GCC ivdep
-  for (int i = 0; i < count; ++i) {
-    const uint32_t bits = std::bit_cast<uint32_t>(from[i]);
-    const uint32_t rounded = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
-    to[i] = uint16_t((bits & 0x7fffffffu) > 0x7f800000u ? (bits >> 16) | 0x40u : rounded);
+struct Memory;  // loads and stores 16 elements
+template <>
+struct Memory<Float32> {
+  static HILLOCK_INLINE Vector load(const float* from) { return _mm512_loadu_ps(from); }
+  static HILLOCK_INLINE void store(float* to, Vector y) { _mm512_storeu_ps(to, y); }
+  static HILLOCK_INLINE void store(float* to, Lanes lanes, Vector y) { _mm512_mask_storeu_ps(to, lanes, y); }
+};
+template <class Kind>
+struct HalfMemory {
+  static HILLOCK_INLINE Vector load(const uint16_t* from) {
+    return Memory<Kind>::widened(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(from)));
   }
-}
-inline void narrow(const float* from, uint16_t* to, int count, Float16) {
-  int i = 0;
-  for (; i + width <= count; i += width)
-    _mm256_storeu_si256(reinterpret_cast<__m256i*>(to + i),
-                        _mm512_cvtps_ph(_mm512_loadu_ps(from + i), _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
-  for (; i < count; ++i) to[i] = uint16_t(_mm_extract_epi16(_mm_cvtps_ph(_mm_set_ss(from[i]), 0), 0));
-}
+  static HILLOCK_INLINE void store(uint16_t* to, Vector y) {
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), Memory<Kind>::rounded(y));
+  }
+  static HILLOCK_INLINE void store(uint16_t* to, Lanes lanes, Vector y) {
+    _mm256_mask_storeu_epi16(to, lanes, Memory<Kind>::rounded(y));
+  }
+};
+template <>
+struct Memory<Bfloat16> : HalfMemory<Bfloat16> {
+  static HILLOCK_INLINE Vector widened(__m256i x) {
+    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(x), 16));
+  }
+  // To nearest even. A NaN that comes from 16-bit input has zeros where the rounding adds, so it stays one. (The
+  // processor's own conversion takes denormals for zero.)
+  static HILLOCK_INLINE __m256i rounded(Vector y) {
+    const __m512i bits = _mm512_castps_si512(y);
+    const __m512i odd = _mm512_and_si512(_mm512_srli_epi32(bits, 16), _mm512_set1_epi32(1));
+    const __m512i sum = _mm512_add_epi32(_mm512_add_epi32(bits, odd), _mm512_set1_epi32(0x7fff));
+    return _mm512_cvtepi32_epi16(_mm512_srli_epi32(sum, 16));
+  }
+};
+template <>
+struct Memory<Float16> : HalfMemory<Float16> {
+  static HILLOCK_INLINE Vector widened(__m256i x) { return _mm512_cvtph_ps(x); }
+  static HILLOCK_INLINE __m256i rounded(Vector y) {
+    return _mm512_cvtps_ph(y, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+  }
+};
 
 // ------------------------------------------------------------------------------------------------ the loop over blocks
 
 struct Flags {
   alignas(64) Lanes lanes[block / width];
+
+  bool any() const {
+    __m512i all_flags = _mm512_setzero_si512();
+    for (int group = 0; group < block / width; group += 32)
+      all_flags = _mm512_or_si512(all_flags, _mm512_load_si512(lanes + group));
+    return _mm512_test_epi32_mask(all_flags, all_flags) != 0;
+  }
 
   // Calls f(vector) for every vector that has a flagged lane.
   template <class Call>
@@ -194,59 +219,80 @@ struct Flags {
   }
 };
 
-// Puts the float64 path's results into the flagged lanes of y. Few: they are gathered; many: all lanes are computed.
-template <class F, int constants_count, bool is_backward>
-__attribute__((noinline)) void repair(const Flags& flags, const float* g, const float* x, float* y, int vectors,
+// Computes `vectors` vectors that lie beyond the table: the tail's form, and where that does not hold the float64 path.
+template <class F, class Tail, int constants_count, bool is_backward>
+HILLOCK_INLINE void compute_tail(const float* g, const float* x, float* y, int vectors, const double* constants) {
+  alignas(64) float wide[block];
+  Lanes unfit[block / width], any = 0;
+  for (int v = 0; v < vectors; ++v) {
+    const Vector at = _mm512_loadu_ps(x + v * width), w = is_backward ? _mm512_loadu_ps(g + v * width) : at;
+    // A NaN, an infinity or a size that the tail's form does not allow for.
+    unfit[v] = Lanes(beyond(size_of(w), 0x1p16f) | _mm512_cmp_ps_mask(at, at, _CMP_UNORD_Q));
+    any = Lanes(any | unfit[v]);
+    _mm512_store_ps(y + v * width, Tail::finish(w, at));
+  }
+  if (!any) return;
+  if constexpr (is_backward) exact_backward<F, Float32, constants_count>(g, x, wide, vectors * width, constants, false);
+  else exact_forward<F, Float32, constants_count>(x, wide, vectors * width, constants, false);
+  for (int v = 0; v < vectors; ++v) _mm512_mask_storeu_ps(y + v * width, unfit[v], _mm512_load_ps(wide + v * width));
+}
+
+// Puts right the flagged lanes of y, which the table does not reach. Few are gathered vector by flagged vector, more by
+// going over all vectors without a branch; many: all lanes are computed.
+template <class F, class Shape, class Kind, int constants_count, bool is_backward, class Storage>
+__attribute__((noinline)) void repair(const Flags& flags, const Storage* g, const Storage* x, Storage* y, int vectors,
                                       const double* constants) {
+  using Tail = typename Shape::Tail;
+  using At = Memory<Kind>;
   alignas(64) float xs[block + width], gs[block + width], ys[block + width];
-  const auto compute = [&](const float* g_from, const float* x_from, int count) {
-    if constexpr (is_backward) exact_backward<F, Float32, constants_count>(g_from, x_from, ys, count, constants, false);
-    else exact_forward<F, Float32, constants_count>(x_from, ys, count, constants, false);
-  };
   int n = 0;
-  flags.each([&](int v) { n += __builtin_popcount(flags.lanes[v]); });
+  for (int v = 0; v < vectors; ++v) n += __builtin_popcount(flags.lanes[v]);
   if (n > vectors * width / 3) {
-    compute(g, x, vectors * width);
-    flags.each([&](int v) {
-      _mm512_mask_storeu_ps(y + v * width, flags.lanes[v], _mm512_load_ps(ys + v * width));
-    });
+    for (int v = 0; v < vectors; ++v) {
+      _mm512_store_ps(xs + v * width, At::load(x + v * width));
+      if (is_backward) _mm512_store_ps(gs + v * width, At::load(g + v * width));
+    }
+    compute_tail<F, Tail, constants_count, is_backward>(gs, xs, ys, vectors, constants);
+    for (int v = 0; v < vectors; ++v) At::store(y + v * width, flags.lanes[v], _mm512_load_ps(ys + v * width));
     return;
   }
-  n = 0;
-  flags.each([&](int v) {
+  const auto each = [&](auto call) __attribute__((always_inline)) {
+    if (n > vectors / 2) for (int v = 0; v < vectors; ++v) call(v);
+    else flags.each(call);
+  };
+  int k = 0;
+  each([&](int v) __attribute__((always_inline)) {
     const Lanes lanes = flags.lanes[v];
-    _mm512_storeu_ps(xs + n, _mm512_maskz_compress_ps(lanes, _mm512_loadu_ps(x + v * width)));
-    if (is_backward) _mm512_storeu_ps(gs + n, _mm512_maskz_compress_ps(lanes, _mm512_loadu_ps(g + v * width)));
-    n += __builtin_popcount(lanes);
+    _mm512_storeu_ps(xs + k, _mm512_maskz_compress_ps(lanes, At::load(x + v * width)));
+    if (is_backward) _mm512_storeu_ps(gs + k, _mm512_maskz_compress_ps(lanes, At::load(g + v * width)));
+    k += __builtin_popcount(lanes);
   });
-  for (; n % width; ++n) xs[n] = gs[n] = 1.0f;  // whole vectors
-  compute(gs, xs, n);
-  n = 0;
-  flags.each([&](int v) {
+  for (; k % width; ++k) xs[k] = gs[k] = 8.0f;  // whole vectors
+  compute_tail<F, Tail, constants_count, is_backward>(gs, xs, ys, k / width, constants);
+  k = 0;
+  each([&](int v) __attribute__((always_inline)) {
     const Lanes lanes = flags.lanes[v];
-    _mm512_mask_storeu_ps(y + v * width, lanes, _mm512_maskz_expandloadu_ps(lanes, ys + n));
-    n += __builtin_popcount(lanes);
+    At::store(y + v * width, lanes, _mm512_maskz_expand_ps(lanes, _mm512_loadu_ps(ys + k)));
+    k += __builtin_popcount(lanes);
   });
 }
 
-// One block of float32: `vectors` whole vectors; y does not overlap x or g.
-template <class F, class Shape, int constants_count, bool is_backward>
-HILLOCK_INLINE void one_block(const float* g, const float* x, float* y, int vectors, const double* constants) {
+// One block: `vectors` whole vectors; y does not overlap x or g.
+template <class F, class Shape, class Kind, int constants_count, bool is_backward, class Storage>
+HILLOCK_INLINE void one_block(const Storage* g, const Storage* x, Storage* y, int vectors, const double* constants) {
+  using At = Memory<Kind>;
   Flags flags;
-  Lanes any = 0;
   if (vectors < block / width) std::memset(&flags, 0, sizeof flags);
 #pragma GCC unroll 2
   for (int v = 0; v < vectors; ++v) {
-    const Vector at = _mm512_loadu_ps(x + v * width);
-    Lanes rare;
+    const Vector at = At::load(x + v * width);
     Vector result;
-    if constexpr (is_backward) result = Shape::backward(_mm512_loadu_ps(g + v * width), at, rare);
-    else result = Shape::forward(at, rare);
-    _mm512_storeu_ps(y + v * width, result);
-    flags.lanes[v] = rare;
-    any = Lanes(any | rare);
+    if constexpr (is_backward) result = Shape::backward(At::load(g + v * width), at);
+    else result = Shape::forward(at);
+    At::store(y + v * width, result);
+    flags.lanes[v] = Shape::rare(at);
   }
-  if (any) repair<F, constants_count, is_backward>(flags, g, x, y, vectors, constants);
+  if (flags.any()) repair<F, Shape, Kind, constants_count, is_backward>(flags, g, x, y, vectors, constants);
 }
 
 inline void write_past_caches(const float* from, float* to, int count) {
@@ -259,48 +305,40 @@ inline void write_past_caches(const float* from, float* to, int count) {
 template <class F, class Shape, class Kind, int constants_count, bool is_backward>
 void run_blocks(const void* gradient, const void* from, void* to, int64_t count, const double* constants, bool stream) {
   using Storage = typename Kind::Storage;
-  constexpr bool is_single = std::is_same_v<Kind, Float32>;
   const auto* g = static_cast<const Storage*>(gradient);
   const auto* x = static_cast<const Storage*>(from);
   auto* y = static_cast<Storage*>(to);
+  if constexpr (!std::is_same_v<Kind, Float32>) stream = false;
   const bool apart = to != from && to != gradient;
-  alignas(64) float xs[block], gs[block], ys[block];
+  const Storage one = Kind::store(1.0);
+  alignas(64) Storage xs[block], gs[block], ys[block];
   for (int64_t i = 0; i < count; i += block) {
     const int n = int(count - i < block ? count - i : block);
-    const bool whole = n % width == 0;
     const int vectors = (n + width - 1) / width;
-    const float *x_block = xs, *g_block = gs;
-    float* y_block = ys;
-    if constexpr (is_single) {
-      if (whole) {
-        x_block = x + i;
-        if (is_backward) g_block = g + i;
-        if (apart && !stream) y_block = y + i;
-        if (stream) {
-          for (int k = 0; k < n; k += width) {  // 2 KB ahead
-            _mm_prefetch(reinterpret_cast<const char*>(x + i + block + k), _MM_HINT_T0);
-            if (is_backward) _mm_prefetch(reinterpret_cast<const char*>(g + i + block + k), _MM_HINT_T0);
-          }
-        }
-      } else {
-        std::memcpy(xs, x + i, n * sizeof(float));
-        if (is_backward) std::memcpy(gs, g + i, n * sizeof(float));
+    const bool whole = n % width == 0;
+    const Storage *x_block = x + i, *g_block = is_backward ? g + i : nullptr;
+    if (!whole) {  // the last vector is filled up
+      std::memcpy(xs, x_block, n * sizeof(Storage));
+      if (is_backward) std::memcpy(gs, g_block, n * sizeof(Storage));
+      for (int k = n; k < vectors * width; ++k) xs[k] = gs[k] = one;
+      x_block = xs;
+      g_block = gs;
+    } else if (stream) {
+      for (int k = 0; k < n; k += width) {  // the block after this one
+        _mm_prefetch(reinterpret_cast<const char*>(x + i + block + k), _MM_HINT_T0);
+        if (is_backward) _mm_prefetch(reinterpret_cast<const char*>(g + i + block + k), _MM_HINT_T0);
       }
-    } else {
-      widen<Kind>(x + i, xs, n);
-      if (is_backward) widen<Kind>(g + i, gs, n);
     }
-    if (!whole)
-      for (int k = n; k < vectors * width; ++k) xs[k] = gs[k] = 1.0f;
-    one_block<F, Shape, constants_count, is_backward>(g_block, x_block, y_block, vectors, constants);
-    if constexpr (is_single) {
-      if (y_block == ys) {
-        if (stream) write_past_caches(ys, y + i, n);
-        else std::memcpy(y + i, ys, n * sizeof(float));
+    Storage* y_block = whole && apart && !stream ? y + i : ys;
+    one_block<F, Shape, Kind, constants_count, is_backward>(g_block, x_block, y_block, vectors, constants);
+    if (y_block != ys) continue;
+    if constexpr (std::is_same_v<Kind, Float32>) {
+      if (stream) {
+        write_past_caches(ys, y + i, n);
+        continue;
       }
-    } else {
-      narrow(ys, y + i, n, Kind{});
     }
+    std::memcpy(y + i, ys, n * sizeof(Storage));
   }
   if (stream) _mm_sfence();
 }

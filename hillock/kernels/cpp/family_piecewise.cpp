@@ -1,16 +1,27 @@
-#include "exact.h"
+#include "single.h"
 
 namespace hillock {
 
 void add_piecewise_family(std::vector<Kernel>& table) {
-  table.push_back(exact_kernel<Softsign>("softsign"));
-  table.push_back(exact_kernel<Hardswish>("hard_swish"));
-  table.push_back(exact_kernel<Hardsigmoid>("hard_sigmoid", "", true));
-  table.push_back(exact_kernel<Relu>("relu", "", true));
-  table.push_back(exact_kernel<LeakyRelu, 1>("leaky_relu", "negative_slope", true));
-  table.push_back(exact_kernel<LeakyRelu, 1>("prelu", "negative_slope", true));
-  table.push_back(exact_kernel<Relu6>("relu6", "", true));
-  table.push_back(exact_kernel<Hardtanh, 2>("hard_tanh", "low high", true));
+  constexpr auto is_single = [](const double* constants) { return constants[0] == float(constants[0]); };
+  constexpr auto are_single = [](const double* constants) {
+    return constants[0] == float(constants[0]) && constants[1] == float(constants[1]);
+  };
+  table.push_back(single_kernel<Softsign, single::Softsign>("softsign"));
+  table.push_back(single_kernel<Hardswish, single::Hardswish>("hard_swish"));
+  table.push_back(single_kernel<Hardsigmoid, single::Hardsigmoid>("hard_sigmoid", "", true));
+  table.push_back(single_kernel<Relu, single::Relu>("relu", "", true));
+  table.push_back(single_kernel<LeakyRelu, single::LeakyRelu, 1>("leaky_relu", "negative_slope", true));
+  table.push_back(single_kernel<LeakyRelu, single::LeakyRelu, 1>("prelu", "negative_slope", true));
+  table.push_back(single_kernel<Relu6, single::Relu6>("relu6", "", true));
+  table.push_back(single_kernel<Hardtanh, single::Hardtanh, 2, are_single>("hard_tanh", "low high", true));
+  table.push_back(single_kernel<SquaredRelu, single::SquaredRelu>("squared_relu"));
+  table.push_back(single_kernel<SoftShrink, single::SoftShrink, 1, is_single>("soft_shrink", "threshold", true));
+  table.push_back(single_kernel<HardShrink, single::HardShrink, 1, is_single>("hard_shrink", "threshold", true));
+  table.push_back(single_kernel<Threshold, single::Threshold, 2, are_single>("threshold", "threshold replacement", true));
+  table.push_back(single_kernel<HardsigmoidKeras, single::HardsigmoidKeras>("hard_sigmoid_keras", "", true));
+  table.push_back(single_kernel<HardsigmoidBinaryConnect, single::HardsigmoidBinaryConnect>(
+      "hard_sigmoid_binary_connect", "", true));
 }
 
 }  // namespace hillock

@@ -9,7 +9,7 @@ namespace hillock {
 
 template <class T>
 inline T logistic(T x, T n) {
-  const T r = T(1) / (T(1) + n);
+  const T r = reciprocal(T(1) + n);
   return x >= T(0) ? r : n * r;
 }
 
@@ -18,7 +18,7 @@ template <class T>
 inline T silu_slope(T x) {
   x = at_most(at_least(x, -far<T>), far<T>);
   const T n = exponential(-magnitude(x));
-  const T r = T(1) / (T(1) + n);
+  const T r = reciprocal(T(1) + n);
   const T slope = (x >= T(0) ? r : n * r) + x * n * (r * r);
   return near_root(x, slope, polynomials::silu_root, polynomials::silu_root_high, polynomials::silu_root_low);
 }
@@ -29,7 +29,7 @@ struct Sigmoid {
   template <class T>
   static T slope(T x, const T*) {
     const T n = exponential(-magnitude(x));
-    const T r = T(1) / (T(1) + n);
+    const T r = reciprocal(T(1) + n);
     return n * r * r;
   }
 };
@@ -93,13 +93,54 @@ struct Tanh {
   template <class T>
   static T value(T x, const T*) {
     const T e = exponential_minus_1(T(-2) * magnitude(x));
-    return copy_sign(-e / (e + T(2)), x);
+    return copy_sign(-e * reciprocal(e + T(2)), x);
   }
   template <class T>
   static T slope(T x, const T*) {  // 4n/(1 + n)² with n = exp(-2|x|)
     const T n = exponential(T(-2) * magnitude(x));
-    const T r = T(1) / (T(1) + n);
+    const T r = reciprocal(T(1) + n);
     return T(4) * n * r * r;
+  }
+};
+
+struct LecunTanh {  // 1.7159 tanh(2x/3)
+  template <class T>
+  static T value(T x, const T* constant) { return T(1.7159L) * Tanh::value(T(2.0L / 3) * x, constant); }
+  template <class T>
+  static T slope(T x, const T* constant) { return T(1.7159L * 2 / 3) * Tanh::slope(T(2.0L / 3) * x, constant); }
+};
+
+struct SymmetricalSigmoid {  // tanh(x/2)
+  template <class T>
+  static T value(T x, const T* constant) { return Tanh::value(T(0.5) * x, constant); }
+  template <class T>
+  static T slope(T x, const T* constant) { return T(0.5) * Tanh::slope(T(0.5) * x, constant); }
+};
+
+struct PenalisedTanh {  // smaller by a factor below 0
+  template <class T>
+  static T value(T x, const T* constant) { return (x > T(0) ? T(1) : constant[0]) * Tanh::value(x, constant); }
+  template <class T>
+  static T slope(T x, const T* constant) { return (x > T(0) ? T(1) : constant[0]) * Tanh::slope(x, constant); }
+};
+
+struct ComplementaryLogLog {  // 1 - exp(-exp(x)), which is 1 to the last bit from x = 4 on
+  template <class T>
+  static T value(T x, const T*) { return -exponential_minus_1(-exponential(at_most(x, T(6)))); }
+  template <class T>
+  static T slope(T x, const T*) {
+    const T n = exponential(at_most(x, is_wide<T> ? T(7) : T(6)));
+    return n * exponential(-n);
+  }
+};
+
+struct Gaussian {  // exp(-x²)
+  template <class T>
+  static T value(T x, const T*) { return exponential(-at_most(x * x, far<T>)); }
+  template <class T>
+  static T slope(T x, const T*) {
+    x = at_most(at_least(x, T(-40)), T(40));
+    return T(-2) * x * exponential(-x * x);
   }
 };
 
@@ -130,14 +171,14 @@ struct Mish {  // x tanh(log(1 + e^x)) = x a/d
     const T n = exponential(-magnitude(x));
     const T a = x >= T(0) ? T(1) + T(2) * n : n * (n + T(2));
     const T d = x >= T(0) ? a + T(2) * n * n : a + T(2);
-    return x * (a / d);
+    return x * (a * reciprocal(d));
   }
   template <class T>
   static T slope(T x, const T*) {
     x = at_most(at_least(x, -far<T>), far<T>);
     const T n = exponential(-magnitude(x));
     const T a = x >= T(0) ? T(1) + T(2) * n : n * (n + T(2));
-    const T over = T(1) / (x >= T(0) ? a + T(2) * n * n : a + T(2));
+    const T over = reciprocal(x >= T(0) ? a + T(2) * n * n : a + T(2));
     const T bend = T(4) * x * n * (T(1) + n) * (x >= T(0) ? n : T(1));
     const T slope = over * (a + bend * over);
     return near_root(x, slope, polynomials::mish_root, polynomials::mish_root_high, polynomials::mish_root_low);
@@ -177,7 +218,7 @@ struct GeluTanh {  // x/2 (1 + tanh u) = x σ(2u), u = √(2/π)(x + 0.044715 x�
     x = at_most(at_least(x, -edge<T>), edge<T>);
     const T u = inner(x);
     const T n = exponential(-magnitude(u));
-    const T r = T(1) / (T(1) + n);
+    const T r = reciprocal(T(1) + n);
     const T inner_slope = T(1.59576912160573071175978423973752747L) * fma(T(0.134145L) * x, x, T(1));
     const T slope = (x >= T(0) ? r : n * r) + x * inner_slope * n * (r * r);
     return near_root(x, slope, polynomials::gelu_tanh_root, polynomials::gelu_tanh_root_high,
@@ -210,6 +251,23 @@ struct Selu {
   }
   template <class T>
   static T slope(T x, const T*) { return x > T(0) ? T(scale) : T(scale * alpha) * exponential(x); }
+};
+
+struct Elish {  // x σ(x) above 0, (e^x - 1) σ(x) below
+  template <class T>
+  static T value(T x, const T*) {
+    const T n = exponential(-magnitude(x));
+    const T r = reciprocal(T(1) + n);
+    return copy_sign(x > T(0) ? x * r : exponential_minus_1(x) * n * r, x);
+  }
+  template <class T>
+  static T slope(T x, const T*) {
+    const T n = exponential(-magnitude(x));
+    const T r = reciprocal(T(1) + n), below = n * (n * n + T(2) * n - T(1)) * (r * r);
+    const T left =
+        near_root(x, below, polynomials::elish_root, polynomials::elish_root_high, polynomials::elish_root_low);
+    return x > T(0) ? silu_slope(x) : left;
+  }
 };
 
 struct Softsign {
@@ -245,6 +303,20 @@ struct Hardsigmoid {  // (x + 3)/6 held to [0, 1]
   static T slope(T x, const T*) { return nan_through(x, x > T(-3) && x < T(3) ? T(1) / T(6) : T(0)); }
 };
 
+struct HardsigmoidKeras {  // x/5 + 1/2 held to [0, 1]
+  template <class T>
+  static T value(T x, const T*) { return at_most(at_least(x + T(2.5), T(0)), T(5)) / T(5); }
+  template <class T>
+  static T slope(T x, const T*) { return nan_through(x, x > T(-2.5) && x < T(2.5) ? T(1) / T(5) : T(0)); }
+};
+
+struct HardsigmoidBinaryConnect {  // (x + 1)/2 held to [0, 1]
+  template <class T>
+  static T value(T x, const T*) { return at_most(at_least(x + T(1), T(0)), T(2)) * T(0.5); }
+  template <class T>
+  static T slope(T x, const T*) { return nan_through(x, x > T(-1) && x < T(1) ? T(0.5) : T(0)); }
+};
+
 struct Hardswish {  // x (x + 3)/6 with the second factor held to [0, 1]
   template <class T>
   static T value(T x, const T*) {
@@ -274,6 +346,36 @@ struct Relu6 {
   static T value(T x, const T*) { return x <= T(0) ? T(0) : at_most(x, T(6)); }
   template <class T>
   static T slope(T x, const T*) { return nan_through(x, x > T(0) && x < T(6) ? T(1) : T(0)); }
+};
+
+struct SquaredRelu {
+  template <class T>
+  static T value(T x, const T*) { return x <= T(0) ? T(0) : x * x; }
+  template <class T>
+  static T slope(T x, const T*) { return x <= T(0) ? T(0) : T(2) * x; }
+};
+
+struct SoftShrink {  // x without `threshold` of its size
+  template <class T>
+  static T value(T x, const T* constant) {
+    return x > constant[0] ? x - constant[0] : x < -constant[0] ? x + constant[0] : nan_through(x, T(0));
+  }
+  template <class T>
+  static T slope(T x, const T* constant) { return nan_through(x, magnitude(x) > constant[0] ? T(1) : T(0)); }
+};
+
+struct HardShrink {  // x where its size is above `threshold`
+  template <class T>
+  static T value(T x, const T* constant) { return nan_through(x, magnitude(x) > constant[0] ? x : T(0)); }
+  template <class T>
+  static T slope(T x, const T* constant) { return SoftShrink::slope(x, constant); }
+};
+
+struct Threshold {  // x above `threshold`, else `replacement`
+  template <class T>
+  static T value(T x, const T* constant) { return nan_through(x, x > constant[0] ? x : constant[1]); }
+  template <class T>
+  static T slope(T x, const T* constant) { return nan_through(x, x > constant[0] ? T(1) : T(0)); }
 };
 
 struct Hardtanh {

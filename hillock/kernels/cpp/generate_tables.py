@@ -107,11 +107,28 @@ def mish_slope(x: mpf) -> mpf:
     return t + x * (1 - t * t) * sigmoid(x)
 
 
+def second_order_exponential(r: mpf) -> mpf:
+    return (mpmath.exp(r) - 1 - r) / (r * r) if abs(r) > mpf(10) ** -15 else mpf(0.5)
+
+
+def mills_of_v(v: mpf) -> mpf:
+    """(a·mills(a) - 1/√(2π))/v in v = 1/a²: what the upper tail of the normal distribution has beside its density."""
+    a = 1 / mpmath.sqrt(v)
+    return (a * mills(a) - 1 / mpmath.sqrt(2 * mpmath.pi)) / v
+
+
+def elish_slope(x: mpf) -> mpf:
+    """The derivative of (e^x - 1) σ(x), which is ELiSH below 0."""
+    n = mpmath.exp(x)
+    return n * (n * n + 2 * n - 1) / (1 + n) ** 2
+
+
 ROOTS = {
     "silu": (silu_slope, -1.278),
     "gelu": (gelu_slope, -0.7518),
     "gelu_tanh": (gelu_tanh_slope, -0.7524),
     "mish": (mish_slope, -1.1924),
+    "elish": (elish_slope, -0.8814),
 }
 
 
@@ -128,6 +145,15 @@ def cores() -> str:
         coefficients = chebyshev_fit(function, low, high, degree)
         error = relative_error(function, [mpf(float(c)) for c in coefficients], low, high)
         text += array(name, "double", [hexadecimal(c) for c in coefficients], f"{note}; error 2^{error:.1f}")
+    for name, function, low, high, degree, note in [
+        ("exponential_tail", second_order_exponential, -half_log2, half_log2, 5, "(e^r - 1 - r)/r² on |r| <= ln(2)/2"),
+        ("normal_tail", mills_of_v, mpf(15) ** -2, mpf(5) ** -2, 6, "(a·erfcx(a/√2)/2 - 1/√(2π))/v in v = 1/a²"),
+    ]:
+        coefficients = chebyshev_fit(function, low, high, degree)
+        error = relative_error(function, [mpf(single(c)) for c in coefficients], low, high)
+        text += array(
+            name, "float", [hexadecimal(mpf(single(c)), "f") for c in coefficients], f"{note}; error 2^{error:.1f}"
+        )
     for name, (function, start) in ROOTS.items():
         root = mpmath.findroot(function, mpf(start))
         taylor = mpmath.taylor(function, root, 13)
@@ -146,7 +172,8 @@ def cores() -> str:
 #     G = A + A' + r (B + B' + r (Q0 + Q1 r + ...))
 # A and B are float32, A' and B' their remainders. Then the only rounding errors that count are the last one and, scaled
 # by |G - A|/|G|, that of G - A. B' is kept only where G has a root, or on request. Where 1 - G is formed too, A is a
-# multiple of 2^-24 (2^-23 where 1 - A is above 1), so that 1 - A is exact.
+# multiple of 2^-24 (2^-23 where 1 - A is above 1), so that 1 - A is exact. Where neither holds, the centre is moved a
+# little to where G(c) is a float32 to 31 bits (Gal's accurate tables), which saves the row of A'.
 INTERVALS = 32
 FIT_BITS = 28.3
 RANGE_MARGIN = mpf(2) ** -18  # the interval index is rounded: neighbours overlap by this much, relative to the range
@@ -177,6 +204,17 @@ class Table:
     """From where on 1 - G(t) (or G itself, on a table of both signs) is 1 to the last bit."""
     pinned: tuple[float, ...] = ()
     """Where a centre must be (0 where the sign of a zero must survive)."""
+
+    @property
+    def keeps_remainder(self) -> bool:
+        """Whether A' is kept."""
+        return self.root is not None or self.complement or self.value_at_pin_is_rounded
+
+    @property
+    def value_at_pin_is_rounded(self) -> bool:
+        """Whether a pinned centre, which cannot be moved, has a value that is no float32."""
+        values = [self.function(mpf(pin)) for pin in self.pinned]
+        return any(abs(value - mpf(single(value))) > abs(value) * mpf(2) ** -40 for value in values)
 
     @property
     def keeps_slope_remainder(self) -> bool:
@@ -241,7 +279,22 @@ def _centre(table: Table, low: mpf, high: mpf) -> float:
             return pinned
     if _beside_root(table, low, high):
         return single(mpmath.findroot(table.function, mpf(table.root)))
-    return float(mpmath.nint((low + high) / 2 * 2**12) / 2**12)
+    if table.keeps_remainder:
+        return float(mpmath.nint((low + high) / 2 * 2**12) / 2**12)
+    # Outwards from the middle: the first centre whose value is nearly a float32.
+    middle = mpmath.nint((low + high) / 2 * 2**18)
+    for step in range(4096):
+        for place in ((middle + step) / 2**18, (middle - step) / 2**18):
+            value = table.function(place)
+            if abs(value - mpf(single(value))) <= abs(value) * mpf(2) ** -31:
+                return float(place)
+    raise AssertionError(f"{table.name} has no good centre near {float(middle) / 2**18}")
+
+
+def _high_part(table: Table, value: mpf) -> mpf:
+    """Return A: the float32 nearest to G(c), on the grid where 1 - A is exact if that is formed."""
+    grid = mpf(2) ** (24 if value >= 0 else 23)  # the spacing of float32 below and above 1
+    return mpf(mpmath.nint(value * grid) / grid) if table.complement else mpf(single(value))
 
 
 def _rounded_in_turn(coefficients: Sequence[mpf], low: mpf, high: mpf, weight: Function) -> list[float]:
@@ -265,7 +318,7 @@ def _rounded_in_turn(coefficients: Sequence[mpf], low: mpf, high: mpf, weight: F
 
 
 def _fit(table: Table, edges: Sequence[mpf], centres: Sequence[float], terms: int) -> tuple[list[list[float]], float]:
-    """Return the 32 columns (c, A, A', B, B' where kept, Q0...) and log2 of the largest relative error of the fit."""
+    """Return the 32 columns (c, A, A' where kept, B, B' where kept, Q0 ...) and log2 of the fit's largest error."""
     columns, worst = [], mpf(0)
     margin = RANGE_MARGIN * (edges[-1] - edges[0])
     for i, centre in enumerate(centres):
@@ -274,11 +327,7 @@ def _fit(table: Table, edges: Sequence[mpf], centres: Sequence[float], terms: in
         if table.low == 0 and i == 0:
             low = -high  # fitted to both sides of 0, used on one
         value, slope = table.function(c), mpmath.diff(table.function, c)
-        grid = mpf(2) ** (24 if value >= 0 else 23)  # the spacing of float32 below and above 1
-        if _beside_root(table, edges[i], edges[i + 1]):
-            high_part = 0.0
-        else:
-            high_part = float(mpmath.nint(value * grid) / grid) if table.complement else single(value)
+        high_part = 0.0 if _beside_root(table, edges[i], edges[i + 1]) else float(_high_part(table, value))
 
         def rest(r: mpf, c: mpf = c, value: mpf = value, slope: mpf = slope) -> mpf:
             if abs(r) < mpf(10) ** -12:
@@ -296,8 +345,8 @@ def _fit(table: Table, edges: Sequence[mpf], centres: Sequence[float], terms: in
             used = [mpf(single(slope)) + mpf(slope_low), *others]
         else:
             coefficients = used = _rounded_in_turn(exact, low, high, weight)
-        remainder = single(value - mpf(high_part))
-        columns.append([centre, high_part, remainder, *coefficients])
+        remainder = single(value - mpf(high_part)) if table.keeps_remainder else 0.0
+        columns.append([centre, high_part, *([remainder] if table.keeps_remainder else []), *coefficients])
         known = mpf(high_part) + mpf(remainder)
         for j in range(33):
             r = low + (high - low) * j / 32
@@ -339,6 +388,7 @@ def table_text(table: Table) -> str:
     if table.one_from is not None:
         text += f"  static constexpr float one_from = {single(mpf(table.one_from)).hex()}f;\n"
     text += f"  static constexpr int terms = {terms};  // Q0 ...\n"
+    text += f"  static constexpr bool remainder = {str(table.keeps_remainder).lower()};  // A'\n"
     text += f"  static constexpr bool slope_remainder = {str(table.keeps_slope_remainder).lower()};  // B'\n"
     text += f"  alignas(64) static constexpr float rows[{len(columns[0])}][32] = {{\n"
     for row in range(len(columns[0])):

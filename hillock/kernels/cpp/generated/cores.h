@@ -47,6 +47,25 @@ inline constexpr double mills[] = {
     0x1.985c53f3a0965p-21,
     0x1.e61e5f3d921d3p-23};
 
+// (e^r - 1 - r)/r² on |r| <= ln(2)/2; error 2^-26.7
+inline constexpr float exponential_tail[] = {
+    0x1.0000000000000p-1f,
+    0x1.5555560000000p-3f,
+    0x1.5554ea0000000p-5f,
+    0x1.1110e00000000p-7f,
+    0x1.6d43160000000p-10f,
+    0x1.a124e40000000p-13f};
+
+// (a·erfcx(a/√2)/2 - 1/√(2π))/v in v = 1/a²; error 2^-24.7
+inline constexpr float normal_tail[] = {
+    -0x1.98844e0000000p-2f,
+    0x1.3260fa0000000p+0f,
+    -0x1.7e85de0000000p+2f,
+    0x1.48ead60000000p+5f,
+    -0x1.492a220000000p+8f,
+    0x1.240c720000000p+11f,
+    -0x1.238eb40000000p+13f};
+
 // derivative of silu near its root: d·P(d), d = (x - high) - low, |d| < 2^-5
 inline constexpr long double silu_root[] = {
     0.2178117057198000987797029L,
@@ -122,5 +141,24 @@ inline constexpr long double mish_root[] = {
 
 inline constexpr double mish_root_high = -0x1.31432c0d12d84p+0;
 inline constexpr double mish_root_low = -0x1.bf319154da210p-55;
+
+// derivative of elish near its root: d·P(d), d = (x - high) - low, |d| < 2^-5
+inline constexpr long double elish_root[] = {
+    0.2426406871192851464050662L,
+    0.2573593128807148535949338L,
+    0.1115079263853561017426213L,
+    0.01839828220178713398733457L,
+    -0.002288979949781706895981692L,
+    -0.0006860019209835382962859099L,
+    0.0005621798192762837699234995L,
+    0.0002520298267098991310563503L,
+    -0.00001073453622915567687867917L,
+    -0.00002980305154485040510654002L,
+    -0.000004054857466806236894219714L,
+    0.000002592680231354983452172905L,
+    0.0000009076894581839833619080942L};
+
+inline constexpr double elish_root_high = -0x1.c34366179d427p-1;
+inline constexpr double elish_root_low = 0x1.9f270661722dbp-56;
 
 }  // namespace hillock::polynomials

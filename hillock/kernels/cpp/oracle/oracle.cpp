@@ -7,6 +7,8 @@
 #include <cstring>
 #include <limits>
 
+#include "screen.h"
+
 namespace {
 
 constexpr double infinity = std::numeric_limits<double>::infinity();
@@ -85,6 +87,26 @@ FUNCTION(Relu, none, return x > 0 ? x : T(0), return x > 0 ? T(1) : T(0))
 FUNCTION(LeakyRelu, none, return x > 0 ? x : T(c[0]) * x, return x > 0 ? T(1) : T(c[0]))
 FUNCTION(Relu6, none, return x > 6 ? T(6) : x > 0 ? x : T(0), return x > 0 && x < 6 ? T(1) : T(0))
 FUNCTION(Hardtanh, none, return x < c[0] ? T(c[0]) : x > c[1] ? T(c[1]) : x, return x > c[0] && x < c[1] ? T(1) : T(0))
+
+FUNCTION(LecunTanh, none, return T(1.7159L) * std::tanh(2 * x / 3),
+         T k = std::cosh(2 * x / 3); return T(2 * 1.7159L / 3) / k / k)
+FUNCTION(SymmetricalSigmoid, none, return std::tanh(x / 2), T k = std::cosh(x / 2); return T(0.5) / k / k)
+FUNCTION(PenalisedTanh, none, return (x > 0 ? T(1) : T(c[0])) * std::tanh(x),
+         T k = std::cosh(x); return (x > 0 ? T(1) : T(c[0])) / k / k)
+FUNCTION(ComplementaryLogLog, none, return -std::expm1(-std::exp(x)), if (x > 20) return T(0); return std::exp(x - std::exp(x)))
+FUNCTION(Gaussian, none, return std::exp(-x * x), if (std::isinf(x)) return -std::copysign(T(0), x); return -2 * x * std::exp(-x * x))
+FUNCTION(Elish, -0.881373587019543, if (x < -11500) return -T(0); return x > 0 ? x / (1 + std::exp(-x)) : std::expm1(x) * sigmoid(x),
+         if (is_far(x)) return step_limit(x);
+         if (x > 0) return sigmoid(x) * (1 + x * sigmoid(-x));
+         return std::exp(x) * sigmoid(x) + std::expm1(x) * sigmoid(x) * sigmoid(-x))
+FUNCTION(SquaredRelu, none, return x > 0 ? x * x : T(0), return x > 0 ? 2 * x : T(0))
+FUNCTION(SoftShrink, none, return x > c[0] ? x - T(c[0]) : x < -c[0] ? x + T(c[0]) : T(0), return std::abs(x) > c[0] ? T(1) : T(0))
+FUNCTION(HardShrink, none, return std::abs(x) > c[0] ? x : T(0), return std::abs(x) > c[0] ? T(1) : T(0))
+FUNCTION(Threshold, none, return x > c[0] ? x : T(c[1]), return x > c[0] ? T(1) : T(0))
+FUNCTION(HardsigmoidKeras, none, if (x <= -2.5) return T(0); return x >= 2.5 ? T(1) : (x + T(2.5)) / 5,
+         return std::abs(x) < 2.5 ? T(1) / 5 : T(0))
+FUNCTION(HardsigmoidBinaryConnect, none, if (x <= -1) return T(0); return x >= 1 ? T(1) : (x + 1) / 2,
+         return std::abs(x) < 1 ? T(0.5) : T(0))
 
 struct Statistics {
   double worst;         // largest error in ULP
@@ -167,19 +189,109 @@ void check(bool backward, const double* c, int format, double g, const void* x, 
   }
 }
 
+#ifdef HILLOCK_SCREEN
+// As `check` for float32 and g = 1: the screen decides what is clear, the rest is judged in long double.
+template <class F, class Screen>
+void quick_check(bool backward, const double* c, const float* x, const float* const* ys, int results, int64_t count,
+                 Statistics* s, int64_t* judged) {
+  const double root = backward ? F::root(c) : none;
+  for (int64_t i = 0; i < count; i += 8) {
+    const int n = int(count - i < 8 ? count - i : 8);
+    const __mmask8 valid = __mmask8((1 << n) - 1);
+    const __m512d at = _mm512_cvtps_pd(_mm256_maskz_loadu_ps(valid, x + i));
+    const __mmask8 is_nan = _mm512_cmp_pd_mask(at, at, _CMP_UNORD_Q);
+    const __mmask8 near = _mm512_cmp_pd_mask(_mm512_abs_pd(_mm512_sub_pd(at, _mm512_set1_pd(root))), _mm512_set1_pd(0.0625), _CMP_LT_OQ);
+    const __mmask8 special = _mm512_fpclass_pd_mask(at, 0x18 | 0x06) | near;  // infinities, zeros
+    const Eight truth = backward ? Screen::slope(Eight(at), c) : Screen::value(Eight(at), c);
+    for (int k = 0; k < results; ++k) {
+      const __m512d y = _mm512_cvtps_pd(_mm256_maskz_loadu_ps(valid, ys[k] + i));
+      const screen::Look look = screen::look(truth, Eight(y), s[k].worst);
+      const __mmask8 wrong_nan = is_nan & ~_mm512_cmp_pd_mask(y, y, _CMP_UNORD_Q) & valid;
+      if (wrong_nan && s[k].special == 0) s[k].special_at = NAN;
+      s[k].special += __builtin_popcount(wrong_nan);
+      const __mmask8 unclear = (look.unclear | special) & ~is_nan & valid;
+      s[k].misrounded += __builtin_popcount(look.misrounded & ~special & ~is_nan & valid);
+      *judged += __builtin_popcount(unclear);
+      for (unsigned lanes = unclear; lanes; lanes &= lanes - 1) {
+        const int64_t j = i + __builtin_ctz(lanes);
+        const long double lane = x[j];
+        judge<long double>(x[j], ys[k][j], backward ? F::slope(lane, c) : F::value(lane, c), formats[0], s[k]);
+      }
+    }
+  }
+}
+
+// The largest difference of the screen from the judge, in ULP of float32, where the screen is asked.
+template <class F, class Screen>
+void compare(bool backward, const double* c, const float* x, int64_t count, double* worst, double* worst_at) {
+  const double root = backward ? F::root(c) : none;
+  for (int64_t i = 0; i + 8 <= count; i += 8) {
+    const __m512d at = _mm512_cvtps_pd(_mm256_loadu_ps(x + i));
+    const Eight quick = backward ? Screen::slope(Eight(at), c) : Screen::value(Eight(at), c);
+    for (int k = 0; k < 8; ++k) {
+      const long double lane = x[i + k];
+      if (!std::isfinite(x[i + k]) || x[i + k] == 0 || std::abs(x[i + k] - root) < 0.0625) continue;
+      const long double truth = backward ? F::slope(lane, c) : F::value(lane, c);
+      if (std::abs(truth) >= 0x1p128L) continue;
+      Statistics s{};
+      judge<long double>(x[i + k], quick[k], truth, {24, -126, infinity}, s);
+      if (s.worst > *worst) { *worst = s.worst; *worst_at = x[i + k]; }
+      if (s.special) *worst = infinity;
+    }
+  }
+}
+#endif
+
 using Check = void (*)(bool, const double*, int, double, const void*, const void* const*, int, int64_t, Statistics*);
+using QuickCheck = void (*)(bool, const double*, const float*, const float* const*, int, int64_t, Statistics*, int64_t*);
+using Compare = void (*)(bool, const double*, const float*, int64_t, double*, double*);
 struct Entry {
   const char* name;
   Check check;
+  QuickCheck quick;
+  Compare compare;
 };
+#ifdef HILLOCK_SCREEN
+#define HILLOCK_ENTRY(name, F) {name, check<F>, quick_check<F, screen::F>, compare<F, screen::F>}
+#else
+#define HILLOCK_ENTRY(name, F) {name, check<F>, nullptr, nullptr}
+#endif
 constexpr Entry entries[] = {
-    {"sigmoid", check<Sigmoid>}, {"log_sigmoid", check<LogSigmoid>}, {"silu", check<Silu>},
-    {"swish", check<Swish>}, {"gelu_sigmoid", check<GeluSigmoid>}, {"tanh", check<Tanh>},
-    {"tanh_shrink", check<Tanhshrink>}, {"gelu", check<Gelu>}, {"gelu_tanh", check<GeluTanh>}, {"mish", check<Mish>},
-    {"softplus", check<Softplus>}, {"elu", check<Elu>}, {"celu", check<Celu>}, {"selu", check<Selu>},
-    {"su", check<Su>}, {"softsign", check<Softsign>}, {"hard_swish", check<Hardswish>},
-    {"hard_sigmoid", check<Hardsigmoid>}, {"relu", check<Relu>}, {"leaky_relu", check<LeakyRelu>},
-    {"prelu", check<LeakyRelu>}, {"relu6", check<Relu6>}, {"hard_tanh", check<Hardtanh>},
+    {"tanh_shrink", check<Tanhshrink>, nullptr, nullptr},
+    HILLOCK_ENTRY("sigmoid", Sigmoid),
+    HILLOCK_ENTRY("log_sigmoid", LogSigmoid),
+    HILLOCK_ENTRY("silu", Silu),
+    HILLOCK_ENTRY("swish", Swish),
+    HILLOCK_ENTRY("gelu_sigmoid", GeluSigmoid),
+    HILLOCK_ENTRY("tanh", Tanh),
+    HILLOCK_ENTRY("gelu", Gelu),
+    HILLOCK_ENTRY("gelu_tanh", GeluTanh),
+    HILLOCK_ENTRY("mish", Mish),
+    HILLOCK_ENTRY("softplus", Softplus),
+    HILLOCK_ENTRY("elu", Elu),
+    HILLOCK_ENTRY("celu", Celu),
+    HILLOCK_ENTRY("selu", Selu),
+    HILLOCK_ENTRY("su", Su),
+    HILLOCK_ENTRY("softsign", Softsign),
+    HILLOCK_ENTRY("hard_swish", Hardswish),
+    HILLOCK_ENTRY("hard_sigmoid", Hardsigmoid),
+    HILLOCK_ENTRY("relu", Relu),
+    HILLOCK_ENTRY("leaky_relu", LeakyRelu),
+    HILLOCK_ENTRY("prelu", LeakyRelu),
+    HILLOCK_ENTRY("relu6", Relu6),
+    HILLOCK_ENTRY("hard_tanh", Hardtanh),
+    HILLOCK_ENTRY("lecun_tanh", LecunTanh),
+    HILLOCK_ENTRY("symmetrical_sigmoid", SymmetricalSigmoid),
+    HILLOCK_ENTRY("penalised_tanh", PenalisedTanh),
+    HILLOCK_ENTRY("complementary_log_log", ComplementaryLogLog),
+    HILLOCK_ENTRY("gaussian", Gaussian),
+    HILLOCK_ENTRY("elish", Elish),
+    HILLOCK_ENTRY("squared_relu", SquaredRelu),
+    HILLOCK_ENTRY("soft_shrink", SoftShrink),
+    HILLOCK_ENTRY("hard_shrink", HardShrink),
+    HILLOCK_ENTRY("threshold", Threshold),
+    HILLOCK_ENTRY("hard_sigmoid_keras", HardsigmoidKeras),
+    HILLOCK_ENTRY("hard_sigmoid_binary_connect", HardsigmoidBinaryConnect),
 };
 
 }  // namespace
@@ -195,4 +307,32 @@ extern "C" int hillock_oracle_check(const char* name, int backward, const double
       return 0;
     }
   return 1;
+}
+
+// The same for float32 and g = 1 by way of the screen; `judged` counts the results that it left to the judge.
+extern "C" int hillock_oracle_quick(const char* name, int backward, const double* constants, const float* x,
+                                    const float* const* ys, int results, int64_t count, Statistics* statistics,
+                                    int64_t* judged) {
+  for (const Entry& entry : entries)
+    if (!std::strcmp(entry.name, name)) {
+      if (entry.quick) entry.quick(backward != 0, constants, x, ys, results, count, statistics, judged);
+      else {
+        entry.check(backward != 0, constants, 0, 1.0, x, reinterpret_cast<const void* const*>(ys), results, count, statistics);
+        *judged += count * results;
+      }
+      return 0;
+    }
+  return 1;
+}
+
+// How far the screen is from the judge, in ULP of float32; -1 where the function has no screen.
+extern "C" double hillock_oracle_screen_error(const char* name, int backward, const double* constants, const float* x,
+                                              int64_t count, double* at) {
+  double worst = 0;
+  for (const Entry& entry : entries)
+    if (!std::strcmp(entry.name, name) && entry.compare) {
+      entry.compare(backward != 0, constants, x, count, &worst, at);
+      return worst;
+    }
+  return -1;
 }
