@@ -11,7 +11,8 @@ machine that others use as well is the fairer one.
 
 Both make the very same training: the same initial weights, batches and rates, so that their weights stay equal to the
 bit (checked and stored as `same_weights`). This matters, because the time of compiled code depends on the values: a
-ResNet-20 trained with rate 0.001 takes 12 % longer forward and 25 % longer backward than one trained with 0.1.
+ResNet-20 trained with rate 0.001 took 12 % longer forward and 25 % longer backward than one trained with 0.1 in the same
+process (three scratch runs of 10 to 16 rounds, not stored; denormal numbers are not the cause).
 """
 
 from __future__ import annotations
@@ -145,10 +146,18 @@ def measure(source: str, *, rounds: int, block: int, compiled: bool, threads: in
     }
 
 
-def spread(values: list[float]) -> dict[str, float]:
-    """Return median, quartiles and number."""
+def spread(values: list[float]) -> dict[str, Any]:
+    """Return median, its 95 % interval by order statistics, quartiles and number."""
     lower, middle, upper = statistics.quantiles(values, n=4)
-    return {"median": middle, "quartile_25": lower, "quartile_75": upper, "n": len(values)}
+    count, ordered = len(values), sorted(values)
+    outside = max(0, round((count - 1.96 * count**0.5) / 2) - 1)  # ranks below a binomial(n, 1/2)'s lower end
+    return {
+        "median": middle,
+        "median_95": [ordered[outside], ordered[count - 1 - outside]],
+        "quartile_25": lower,
+        "quartile_75": upper,
+        "n": count,
+    }
 
 
 def main() -> None:
