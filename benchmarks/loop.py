@@ -11,8 +11,8 @@ machine that others use as well is the fairer one.
 
 Both make the very same training: the same initial weights, batches and rates, so that their weights stay equal to the
 bit (checked and stored as `same_weights`). This matters, because the time of compiled code depends on the values: a
-ResNet-20 trained with rate 0.001 took 12 % longer forward and 25 % longer backward than one trained with 0.1 in the same
-process (three scratch runs of 10 to 16 rounds, not stored; denormal numbers are not the cause).
+ResNet-20 trained with rate 0.001 took 12 % longer forward and 25 % longer backward than one trained with 0.1 in the
+same process (three scratch runs of 10 to 16 rounds, not stored; denormal numbers are not the cause).
 """
 
 from __future__ import annotations
