@@ -31,6 +31,7 @@ __all__ = [
     "forward_",
     "functions",
     "has_tables",
+    "is_single",
     "operators",
     "parameters",
     "reason",
@@ -54,6 +55,7 @@ class _Library:
     def __init__(self) -> None:
         self.parameters: dict[str, tuple[str, ...]] = {}
         self.tables: frozenset[str] = frozenset()
+        self.single: frozenset[str] = frozenset()
         self.bits: frozenset[str] = frozenset()
         self.forwards: dict[tuple[str, str], Any] = {}
         self.backwards: dict[tuple[str, str], Any] = {}
@@ -62,6 +64,7 @@ class _Library:
         for line in torch.ops.hillock.listing().splitlines():
             name, *rest = line.split()
             self.tables |= {name} if "!tables" in rest else set()
+            self.single |= {name} if "!single" in rest else set()
             self.bits |= {name} if "!bits" in rest else set()
             self.parameters[name] = tuple(word for word in rest if not word.startswith("!"))
             for precision, suffix in (("faithful", ""), ("exact", "_exact")):
@@ -109,8 +112,13 @@ def parameters(name: str) -> tuple[str, ...]:
 
 
 def has_tables(name: str) -> bool:
-    """Whether `faithful` has float32 tables for the function on this machine; else it is the float64 path."""
+    """Whether `faithful` has float32 tables for the function on this machine."""
     return name in _library().tables
+
+
+def is_single(name: str) -> bool:
+    """Whether `faithful` is float32 without tables; with neither it is the float64 path of `exact`."""
+    return name in _library().single
 
 
 def operators(name: str, precision: Precision = "faithful") -> tuple[Any, Any]:

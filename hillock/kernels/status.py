@@ -23,7 +23,7 @@ class Row:
     dtype: str
     device: str
     path: str
-    """`native, tables`, `native, float64 inside` or `reference` (torch operations, float64 inside where it matters)."""
+    """`native, tables` (or `float32`, `float64 inside`), or `reference` (torch, float64 inside where it matters)."""
     reason: str
 
 
@@ -77,6 +77,8 @@ def _row(activation: Activation, dtype: torch.dtype, device: str) -> Row:
     if native.supports(activation.name, activation.constants(), dtype, device):
         if native.has_tables(activation.name) and dtype != torch.float64:
             return Row(activation.name, name, device, "native, tables", "AVX512, for standard parameters")
+        if native.is_single(activation.name) and dtype in (torch.float32, torch.bfloat16):
+            return Row(activation.name, name, device, "native, float32", "a few operations, one rounding")
         inside = "long double" if dtype == torch.float64 else "float64"
         why = "float64 data" if dtype == torch.float64 else "no table is made for it on this processor"
         return Row(activation.name, name, device, f"native, {inside} inside", why)

@@ -14,7 +14,18 @@ from torch import Tensor
 
 from hillock.activations.catalogue import find
 from hillock.kernels import native
-from hillock.kernels.verify import DEFAULTS, Direction, bit_patterns, check, every_half, exhaustive, judged, native_call
+from hillock.kernels.verify import (
+    DEFAULTS,
+    Direction,
+    bit_patterns,
+    check,
+    check_quickly,
+    every_half,
+    exhaustive,
+    judged,
+    native_call,
+    screen_error,
+)
 
 pytestmark = pytest.mark.skipif(not native.available(), reason=f"no native kernels: {native.reason()}")
 FUNCTIONS = native.functions() if native.available() else ()
@@ -108,6 +119,49 @@ def test_the_judge_sees_planted_faults() -> None:
     assert not judged("no such function")
 
 
+@pytest.mark.parametrize("direction", ["forward", "backward"])
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_the_screen_is_within_a_quarter_of_its_margin(name: str, direction: Direction) -> None:
+    constants = DEFAULTS.get(name, {})
+    if name == "tanh_shrink" or screen_error(name, constants, direction, torch.ones(8))[0] < 0:
+        pytest.skip("no screen")  # everything goes to the judge
+    for x in bit_patterns(100_003):
+        assert screen_error(name, constants, direction, x)[0] < 1e-6
+
+
+@pytest.mark.parametrize("name", ["gelu", "mish", "tanh", "hard_sigmoid", "softsign", "tanh_shrink"])
+def test_the_quick_oracle_says_what_the_slow_one_says(name: str) -> None:
+    quick, left = check_quickly(name, {}, stride=20_011)
+    for direction in ("forward", "backward"):
+        calls = [native_call(name, {}, direction, precision) for precision in ("faithful", "exact")]  # type: ignore[arg-type]
+        for precision, slow in zip(
+            ("faithful", "exact"), check(calls, name, {}, direction, bit_patterns(20_011)), strict=True
+        ):  # type: ignore[arg-type]
+            verdict = quick[direction, precision]  # type: ignore[index]
+            assert (verdict.inputs, verdict.misrounded, verdict.wrong_specials) == (
+                slow.inputs, slow.misrounded, slow.wrong_specials,
+            )  # fmt: skip
+            assert abs(verdict.max_ulp - slow.max_ulp) < 1e-5
+    assert left < 0.02 or name == "tanh_shrink"
+
+
+def test_the_quick_oracle_sees_planted_faults(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = native.bind("silu", {}, "exact")
+
+    def off_by_one_unit(x: Tensor) -> Tensor:
+        y = real.forward(x)
+        y = torch.where(x == x.abs().median(), torch.nextafter(y, torch.full_like(y, 9.0)), y)
+        return torch.where(x == -torch.inf, torch.full_like(y, torch.nan), y)
+
+    planted = native.Calls(off_by_one_unit, real.backward)
+    monkeypatch.setattr(native, "bind", lambda name, constants, precision: planted)
+    verdicts, _ = check_quickly("silu", {}, stride=1 << 16)  # meets both infinities
+    assert verdicts["forward", "exact"].max_ulp > 0.9
+    assert verdicts["forward", "exact"].misrounded > 0
+    assert verdicts["forward", "exact"].wrong_specials == 1
+    assert verdicts["backward", "exact"].misrounded == 0
+
+
 def test_verification_is_resumable(tmp_path: Path) -> None:
     said: list[str] = []
     exhaustive(tmp_path / "v.json", ["relu"], stride=1_000_003, progress=said.append)
@@ -116,4 +170,5 @@ def test_verification_is_resumable(tmp_path: Path) -> None:
     assert len(said) == 4
     item = json.loads((tmp_path / "v.json").read_text())["items"]["relu forward exact"]
     assert item["max_ulp"] == 0.0
-    assert item["provenance"]["torch"] == torch.__version__
+    certificates = json.loads((tmp_path / "v.json").read_text())["certificates"]
+    assert certificates[item["commit"]]["torch"] == torch.__version__

@@ -171,6 +171,7 @@ std::string listing() {
     if (*kernel.parameters) text += std::string(" ") + kernel.parameters;
     if (kernel.bits) text += " !bits";
     if (kernel.tables) text += " !tables";
+    if (kernel.single) text += " !single";
     text += "\n";
   }
   return text;

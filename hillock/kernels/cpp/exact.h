@@ -102,7 +102,7 @@ __attribute__((flatten)) void exact_backward(const void* gradient, const void* f
 // The kernels of one function, all through the float64 path.
 template <class F, int count = 0>
 Kernel exact_kernel(const char* name, const char* parameters = "", bool bits = false) {
-  Kernel kernel{name, parameters, bits, false, {}, {}};
+  Kernel kernel{name, parameters, bits, false, false, {}, {}};
   for (int precision = 0; precision < precisions; ++precision) {
     kernel.forward[float32][precision] = exact_forward<F, Float32, count>;
     kernel.forward[bfloat16][precision] = exact_forward<F, Bfloat16, count>;

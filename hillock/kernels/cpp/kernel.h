@@ -20,7 +20,8 @@ struct Kernel {
   const char* name;        // the activation's name in the catalogue
   const char* parameters;  // its constants in order, separated by spaces; "" for none
   bool bits;               // piecewise linear with two slopes: one bit per element is enough for backward
-  bool tables;             // `faithful` has tables here; else it is the float64 path, as `exact` is
+  bool tables;             // `faithful` has tables here
+  bool single;             // `faithful` is float32 without tables; without either it is the float64 path, as `exact` is
   Forward forward[formats][precisions];
   Backward backward[formats][precisions];
 };

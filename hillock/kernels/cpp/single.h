@@ -212,6 +212,7 @@ __attribute__((flatten)) void single_backward(const void* gradient, const void* 
 template <class F, class S, int count = 0, auto is_standard = [](const double*) { return true; }>
 Kernel single_kernel(const char* name, const char* parameters = "", bool bits = false) {
   Kernel kernel = exact_kernel<F, count>(name, parameters, bits);
+  kernel.single = true;
   const auto use = [&]<class Kind>(Format format, Kind) {
     kernel.forward[format][faithful] = [](const void* x, void* y, int64_t n, const double* constants, bool stream) {
       (is_standard(constants) ? single_forward<S, Kind, count> : exact_forward<F, Kind, count>)(x, y, n, constants, stream);
