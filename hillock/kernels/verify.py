@@ -251,10 +251,10 @@ def check_quickly(
         shares = list(pool.map(one_share, range(workers)))
     inputs = sum(share[0] for share in shares)
     verdicts: dict[tuple[Direction, Precision], Verdict] = {}
-    for direction in ("forward", "backward"):
+    for direction in shares[0][2]:
         for k, precision in enumerate(precisions):
-            verdicts[direction, precision] = _merged(inputs, [share[2][direction][k] for share in shares])  # type: ignore[index]
-        verdicts[direction, "faithful"] = verdicts.get((direction, "faithful"), verdicts[direction, "exact"])  # type: ignore[index, arg-type]
+            verdicts[direction, precision] = _merged(inputs, [share[2][direction][k] for share in shares])
+        verdicts[direction, "faithful"] = verdicts.get((direction, "faithful"), verdicts[direction, "exact"])
     return verdicts, sum(share[1] for share in shares) / (2 * len(calls) * inputs)
 
 

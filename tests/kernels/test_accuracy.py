@@ -132,15 +132,15 @@ def test_the_screen_is_within_a_quarter_of_its_margin(name: str, direction: Dire
 @pytest.mark.parametrize("name", ["gelu", "mish", "tanh", "hard_sigmoid", "softsign", "tanh_shrink"])
 def test_the_quick_oracle_says_what_the_slow_one_says(name: str) -> None:
     quick, left = check_quickly(name, {}, stride=20_011)
-    for direction in ("forward", "backward"):
-        calls = [native_call(name, {}, direction, precision) for precision in ("faithful", "exact")]  # type: ignore[arg-type]
-        for precision, slow in zip(
-            ("faithful", "exact"), check(calls, name, {}, direction, bit_patterns(20_011)), strict=True
-        ):  # type: ignore[arg-type]
-            verdict = quick[direction, precision]  # type: ignore[index]
-            assert (verdict.inputs, verdict.misrounded, verdict.wrong_specials) == (
-                slow.inputs, slow.misrounded, slow.wrong_specials,
-            )  # fmt: skip
+    inputs = bit_patterns(20_011, -(1 << 31), 1 << 31)
+    precisions: tuple[native.Precision, ...] = ("faithful", "exact")
+    directions: tuple[Direction, ...] = ("forward", "backward")
+    for direction in directions:
+        calls = [native_call(name, {}, direction, precision) for precision in precisions]
+        for precision, slow in zip(precisions, check(calls, name, {}, direction, inputs), strict=True):
+            verdict = quick[direction, precision]
+            assert (verdict.inputs, verdict.wrong_specials) == (slow.inputs, slow.wrong_specials)
+            assert abs(verdict.misrounded - slow.misrounded) <= 1  # the slow one is in double away from roots
             assert abs(verdict.max_ulp - slow.max_ulp) < 1e-5
     assert left < 0.02 or name == "tanh_shrink"
 
@@ -150,14 +150,14 @@ def test_the_quick_oracle_sees_planted_faults(monkeypatch: pytest.MonkeyPatch) -
 
     def off_by_one_unit(x: Tensor) -> Tensor:
         y = real.forward(x)
-        y = torch.where(x == x.abs().median(), torch.nextafter(y, torch.full_like(y, 9.0)), y)
+        y = torch.where(x == 1.0, torch.nextafter(y, torch.full_like(y, 9.0)), y)
         return torch.where(x == -torch.inf, torch.full_like(y, torch.nan), y)
 
     planted = native.Calls(off_by_one_unit, real.backward)
     monkeypatch.setattr(native, "bind", lambda name, constants, precision: planted)
-    verdicts, _ = check_quickly("silu", {}, stride=1 << 16)  # meets both infinities
-    assert verdicts["forward", "exact"].max_ulp > 0.9
-    assert verdicts["forward", "exact"].misrounded > 0
+    verdicts, _ = check_quickly("silu", {}, stride=1 << 16)  # meets 1 and both infinities
+    assert verdicts["forward", "exact"].max_ulp > 0.6
+    assert verdicts["forward", "exact"].misrounded == 1
     assert verdicts["forward", "exact"].wrong_specials == 1
     assert verdicts["backward", "exact"].misrounded == 0
 
