@@ -32,7 +32,10 @@ if TYPE_CHECKING:
 # The same flags everywhere. A verb annotates a parameter with one of these and gives it its own default.
 Data = Annotated[
     str | None,
-    typer.Option("--data", help="digits, shapes, a folder of class folders, Parquet files, or a hub id."),
+    typer.Option(
+        "--data",
+        help="digits, shapes, a folder of class folders, Parquet files, a hub id; train: stream:ID, a text.",
+    ),
 ]
 Network = Annotated[
     str | None, typer.Option("--network", help="Name of a network, for example resnet20, mlp20, alexnet.")

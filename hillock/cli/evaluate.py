@@ -44,6 +44,7 @@ def evaluate(
 
     Another data set with the same classes can be given by --data.
     """
+    from hillock.errors import UsageError
     from hillock.training import Run
     from hillock.training.evaluation import evaluate_model
     from hillock.training.hardware import device_of
@@ -52,9 +53,9 @@ def evaluate(
     dataset = _dataset(opened, data)
     split = dataset.splits.get(part.value)
     if split is None:
-        from hillock.errors import UsageError
-
         raise UsageError(f"one of the parts {', '.join(dataset.splits)}", got=part.value)
+    if not len(split):
+        raise UsageError("pictures that are kept", got=f"the streamed {dataset.name}", instead="--data FOLDER")
     model = opened.load_model(weights.value)
     result = evaluate_model(model, dataset, split, view=views.value, device=device_of(device or "auto"))
     if json:

@@ -26,6 +26,7 @@ class Views(StrEnum):
     mirrored = "mirrored"
     ten_crop = "ten_crop"
     multi_view = "multi_view"
+    multi_scale = "multi_scale"
 
 
 class Weights(StrEnum):

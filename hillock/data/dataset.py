@@ -83,6 +83,8 @@ class Preprocessing:
         mean, std = (torch.tensor(values, device=pictures.device).view(-1, 1, 1) for values in (self.mean, self.std))
         if self.mean_picture is not None:
             mean = self.mean_picture.to(pictures.device)
+            if pictures.shape[-2:] != mean.shape[-2:]:  # a view of another size: its pixels have no mean of their own
+                mean = mean.mean((1, 2), keepdim=True)
         return (pictures.float() / 255 - mean) / std
 
     def to_facts(self) -> dict[str, Any]:

@@ -7,10 +7,11 @@ Every process holds the whole network and computes its share of each batch; grad
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import datetime
 import os
-import time
+import pickle
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -23,8 +24,10 @@ from hillock.errors import TrainingError, UsageError
 
 __all__ = ["SynchronisedBatchNorm1d", "SynchronisedBatchNorm2d", "World", "joined", "synchronise_batch_norm"]
 
-# Enough for a waiting thread to take the interpreter's lock even on a machine with ten times more work than cores.
-_LAST_OPERATION_SECONDS = 0.25
+# The tensors of the latest exchanges. gloo's own thread lets go of an exchange's tensors a moment after everybody has
+# the result. Were it the last to hold one that Python knows, it would need the interpreter's lock to free it, while the
+# group's destructor waits for that thread with the lock held (torch 2.13): both for ever. So it must never be the last.
+_exchanged: collections.deque[Tensor] = collections.deque(maxlen=256)
 
 
 class World:
@@ -42,23 +45,35 @@ class World:
 
     def sum(self, values: Tensor) -> Tensor:
         """Return the sum of everybody's `values`, the same in every process."""
-        if self.size > 1:
-            dist.all_reduce(values)
-        return values
+        return _all_reduced(values) if self.size > 1 else values
 
     def from_first(self, value: Any) -> Any:
         """Return rank 0's `value` in every process."""
         if self.size == 1:
             return value
-        box = [value]
-        dist.broadcast_object_list(box, src=0)
-        return box[0]
+        content = pickle.dumps(value) if self.is_first else b""
+        length = self._broadcast(torch.tensor([len(content)]))
+        text = torch.frombuffer(bytearray(content), dtype=torch.uint8) if content else torch.empty(int(length)).byte()
+        return pickle.loads(self._broadcast(text).numpy().tobytes())  # what another process of this training wrote
+
+    def _broadcast(self, values: Tensor) -> Tensor:
+        """Return rank 0's `values` on the CPU, given tensors of the same size."""
+        values = values.to(self._transport)
+        _exchanged.append(values)
+        dist.broadcast(values, src=0)
+        return values.cpu()
+
+    @property
+    def _transport(self) -> torch.device:
+        """Where tensors must lie for the processes' way of talking."""
+        return torch.device("cuda" if dist.get_backend() == "nccl" else "cpu")
 
     def gather(self, values: Tensor) -> list[Tensor]:
         """Return everybody's `values`, by rank."""
         if self.size == 1:
             return [values]
         all_values = [torch.empty_like(values) for _ in range(self.size)]
+        _exchanged.extend([values, *all_values])
         dist.all_gather(all_values, values)
         return all_values
 
@@ -68,13 +83,17 @@ class World:
             return flags
         return tuple(bool(total) for total in self.sum(torch.tensor(flags, dtype=torch.int32, device=device)))
 
-    def wrap(self, model: nn.Module, device: torch.device) -> nn.Module:
-        """Return the network that averages its gradients over the processes."""
+    def wrap(self, model: nn.Module, device: torch.device, *, partly: bool = False) -> nn.Module:
+        """Return the network that averages its gradients over the processes.
+
+        partly: a step may leave some parameters unused (a text without rare words those of their clusters).
+        """
         if self.size == 1:
             return model
         from torch.nn.parallel import DistributedDataParallel
 
-        return DistributedDataParallel(model, device_ids=[device.index] if device.type == "cuda" else None)
+        devices = [device.index] if device.type == "cuda" else None
+        return DistributedDataParallel(model, device_ids=devices, find_unused_parameters=partly)
 
 
 @contextlib.contextmanager
@@ -105,10 +124,8 @@ def joined(device: str) -> Iterator[World]:
         yield world
     finally:
         if started_here:
-            # gloo's own thread frees the last operation's tensors, for which it needs the interpreter's lock; the
-            # group's destructor waits for that thread with the lock held (torch 2.13). Sleeping gives the lock away.
-            time.sleep(_LAST_OPERATION_SECONDS)
             dist.destroy_process_group()
+            _exchanged.clear()
 
 
 @contextlib.contextmanager
@@ -170,6 +187,13 @@ class SynchronisedBatchNorm2d(_Synchronised, nn.BatchNorm2d):
     """
 
 
+def _all_reduced(values: Tensor) -> Tensor:
+    """Add up everybody's `values` in place."""
+    _exchanged.append(values)
+    dist.all_reduce(values)
+    return values
+
+
 def _sum_over_processes(values: Tensor) -> Tensor:
     total: Tensor = _Sum.apply(values)  # type: ignore[no-untyped-call]
     return total
@@ -180,15 +204,11 @@ class _Sum(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, values: Tensor) -> Tensor:
-        total = values.clone()
-        dist.all_reduce(total)
-        return total
+        return _all_reduced(values.clone())
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        total = gradient.clone()
-        dist.all_reduce(total)
-        return total
+        return _all_reduced(gradient.clone())
 
 
 _SYNCHRONISED: dict[type[nn.Module], type[nn.Module]] = {

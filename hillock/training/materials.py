@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -27,6 +28,8 @@ from hillock.training.recipe import Recipe
 from hillock.training.run import build_network, load_weights
 
 __all__ = ["Materials", "load_data", "load_training_data", "prepare"]
+
+log = logging.getLogger(__name__)
 
 
 # Pictures shown to a network that sets weights by its data (airbench94: 5,000).
@@ -58,8 +61,10 @@ def load_training_data(recipe: Recipe) -> TrainingData:
 
     augmentation = None if isinstance(recipe.augmentation, str) else recipe.augmentation
     if text.looks_like_text(recipe.data):
+        _say_unused(recipe, "a text", ("validation_share", "limit"))
         return data.load_text(recipe.data, **(recipe.text or data.TextSettings()).model_dump())
     if recipe.data.startswith(streamed.PREFIX):
+        _say_unused(recipe, "streamed pictures", ("validation_share",))
         return streamed.open_streamed(
             recipe.data, image_size=recipe.image_size, limit=recipe.limit, augmentation=augmentation
         )
@@ -71,6 +76,13 @@ def load_training_data(recipe: Recipe) -> TrainingData:
         broken=recipe.broken,
         augmentation=augmentation,
     )
+
+
+def _say_unused(recipe: Recipe, kind: str, names: tuple[str, ...]) -> None:
+    """Warn of settings that the recipe has and this kind of data cannot follow."""
+    unused = [name for name in names if getattr(recipe, name) is not None]
+    if unused:
+        log.warning("%s: not used for %s", ", ".join(unused), kind)
 
 
 @dataclasses.dataclass
@@ -160,7 +172,9 @@ def prepare(recipe: Recipe, dataset: TrainingData, folder: Path, world: World) -
     if plan.fused.value == "on":
         fuse(model)
     is_text = isinstance(dataset, TextData)
-    wrapped: Callable[..., Any] = world.wrap(TextLoss(model) if isinstance(model, GatedConvNet) else model, device)
+    wrapped: Callable[..., Any] = world.wrap(
+        TextLoss(model) if isinstance(model, GatedConvNet) else model, device, partly=is_text
+    )
     if plan.compile.value == "on":
         wrapped = torch.compile(wrapped)
     loss_function = token_loss if is_text else nn.CrossEntropyLoss(label_smoothing=recipe.label_smoothing)

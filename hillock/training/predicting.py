@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from hillock.data import Preprocessing
 from hillock.data.views import views
+from hillock.errors import UsageError
 
 __all__ = ["probabilities"]
 
@@ -35,6 +36,20 @@ def probabilities(
         total = torch.zeros(len(some), len(preprocessing.class_names), device=device)
         for weight, window in views(view, some, preprocessing.image_size):
             inputs = preprocessing.normalise(window.to(device)).contiguous()
-            total += weight * model(inputs).float().softmax(1)
+            total += weight * _scores(model, inputs, preprocessing.image_size).softmax(1)
         parts.append(total.cpu())
     return torch.cat(parts)
+
+
+def _scores(model: nn.Module, inputs: Tensor, image_size: int) -> Tensor:
+    try:
+        scores: Tensor = model(inputs)
+    except RuntimeError as error:
+        if inputs.shape[-1] == image_size:
+            raise
+        raise UsageError(
+            f"a network for any size for these views, {type(model).__name__} is for {image_size} pixels",
+            got=f"{inputs.shape[-1]} pixels",
+            instead="--views mirrored",
+        ) from error
+    return scores.float()

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from hillock import data
 from hillock.data.augmentation import Augmentation, Draws, centre, draw
+from hillock.data.dataset import Preprocessing
 from hillock.data.lighting import colour_shifts, principal_components
 from hillock.data.views import views
 from hillock.data.windows import cut
@@ -189,6 +190,17 @@ def test_views_are_weighted_windows(name: str, count: int) -> None:
     mirrored = {view.flip(3).contiguous().numpy().tobytes() for _, view in made}
     if count > 1:
         assert mirrored == {view.contiguous().numpy().tobytes() for _, view in made}
+
+
+def test_scales_are_those_of_the_paper() -> None:
+    pictures = torch.full((2, 3, 32, 32), 200, dtype=torch.uint8)
+    made = views("multi_scale", pictures, 28)
+    assert [view.shape[-1] for _, view in made] == [28, 28, 32, 32, 48, 48, 60, 60, 80, 80]
+    assert sum(weight for weight, _ in made) == pytest.approx(1)
+    assert all(view.dtype == torch.uint8 and (view == 200).all() for _, view in made)
+    preprocessing = Preprocessing(("a", "b"), 3, 28, (0.5,) * 3, (1.0,) * 3, 32, torch.full((3, 28, 28), 0.25))
+    for _, view in made:
+        assert torch.allclose(preprocessing.normalise(view), torch.tensor(200 / 255 - 0.25))
 
 
 def test_ten_crops_are_the_corners_and_the_centre() -> None:

@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import multiprocessing
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -95,6 +96,19 @@ def test_two_processes_equal_one(alone: Run, together: Run) -> None:
     for one, other in zip(alone.record, together.record, strict=True):
         assert other["train_loss"] == pytest.approx(one["train_loss"], rel=1e-3)
         assert other["test_loss"] == pytest.approx(one["test_loss"], rel=1e-2)
+
+
+def test_two_processes_read_a_text_like_one(processes: ForkServerContext, tmp_path: Path) -> None:
+    """Rare words have clusters of the softmax to themselves, which many a batch does not visit."""
+    draw = random.Random(0)
+    words = ["often"] * 60 + [f"rare{number}" for number in range(20)]
+    (tmp_path / "text.txt").write_text(" ".join(draw.choice(words) for _ in range(600)))
+    recipe = Recipe.load("gcnn-2016").replace(data=str(tmp_path / "text.txt"), epochs=1, batch_size=2)
+    recipe = recipe.replace(network_options={"width": 0.01}, **{"text.length": 8, "text.least_count": 1})
+    alone = train(recipe, out=tmp_path / "alone")
+    together = train_together(processes, recipe, tmp_path / "together")
+    assert torch.allclose(weights(alone), weights(together), rtol=1e-2, atol=2e-3)
+    assert together.final["test_loss"] == pytest.approx(alone.final["test_loss"], rel=1e-3)
 
 
 def test_each_process_its_own_statistics_is_something_else(

@@ -6,9 +6,12 @@ import numpy
 import pytest
 import torch
 
+from hillock.data import Preprocessing
 from hillock.errors import UsageError
+from hillock.networks import network
 from hillock.training import evaluation
 from hillock.training.evaluation import judge
+from hillock.training.predicting import probabilities
 
 
 def one_hot(said: list[int], classes: int, chance: float = 1.0) -> torch.Tensor:
@@ -75,3 +78,13 @@ def test_intervals_cover_the_truth_as_often_as_they_say(monkeypatch: pytest.Monk
 def test_nothing_to_judge() -> None:
     with pytest.raises(UsageError, match="at least one picture"):
         judge(torch.empty(0, 2), torch.empty(0, dtype=torch.int64), ("a", "b"))
+
+
+def test_scales_are_for_networks_that_take_any_size() -> None:
+    pictures = torch.randint(0, 256, (3, 3, 16, 16), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    preprocessing = Preprocessing(("a", "b"), 3, 16, (0.5,) * 3, (0.25,) * 3)
+    whole = network("resnet8", num_classes=2, image_size=16)
+    likely = probabilities(whole, pictures, preprocessing, view="multi_scale")
+    assert torch.allclose(likely.sum(1), torch.ones(3))
+    with pytest.raises(UsageError, match=r"any size for these views.*--views mirrored"):
+        probabilities(network("mlp", num_classes=2, image_size=16), pictures, preprocessing, view="multi_scale")

@@ -136,6 +136,20 @@ def test_a_stream_is_trained_on_and_resumed_bit_for_bit(
     assert same(whole, train(recipe, out=tmp_path / "halves", resume=True))
 
 
+def test_the_verbs_take_a_run_on_a_stream(
+    streaming: Recipe, shards: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["train", "--data", streaming.data, "--image-size", "8", "--network", "mlp", "--epochs", "1"]
+    words += ["--health", "3", "--quiet", "--allocator", "system", "--out", str(tmp_path / "run")]
+    assert hillock(words) == 0
+    assert hillock(["evaluate", str(tmp_path / "run")]) == 2
+    assert "pictures that are kept" in capsys.readouterr().err
+    assert hillock(["evaluate", str(tmp_path / "run"), "--data", str(shards)]) == 0
+    assert hillock(["runs", "list", "--in", str(tmp_path)]) == 0
+    assert hillock(["data", "facts", streaming.data]) == 2
+    assert "Traceback" not in capsys.readouterr().err
+
+
 def test_every_process_of_a_stream_makes_as_many_steps_of_its_own(streaming: Recipe) -> None:
     opened = open_streamed(streaming.data, image_size=8, limit=None, augmentation=None)
     shares = [
