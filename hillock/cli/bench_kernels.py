@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json as json_text
 import os
 from pathlib import Path
 from typing import Annotated
@@ -51,19 +50,20 @@ def kernels(
     functions: Annotated[str | None, typer.Option(help="Names, separated by commas; all that torch has.")] = None,
     sizes: Annotated[str, typer.Option(help="Exponents of two of the numbers of elements.")] = "12,16,20,24",
     dtypes: Annotated[str, typer.Option(help="float32, bfloat16, float16.")] = "float32,bfloat16",
-    deviations: Annotated[str, typer.Option(help="Standard deviations of the inputs.")] = "1,3",
-    threads: Annotated[str, typer.Option(help="Numbers of threads.")] = "1",
-    turns: Annotated[int, typer.Option(min=3, help="Turns each candidate gets.")] = 15,
+    deviations: Annotated[str, typer.Option(help="Standard deviations of the inputs; 0: all in the tails.")] = "1,3,0",
+    threads: Annotated[str, typer.Option(help="Numbers of threads.")] = "1,2",
+    layouts: Annotated[str, typer.Option(help="contiguous, channels_last.")] = "contiguous,channels_last",
+    compiled: Annotated[bool, typer.Option("--compiled", help="Time torch.compile beside the others.")] = False,
+    seconds: Annotated[float | None, typer.Option(help="Begin nothing new after this many seconds.")] = None,
+    turns: Annotated[int, typer.Option(min=3, help="Turns each candidate gets.")] = 11,
 ) -> None:
-    """Time forward and backward beside torch and beside plain copies, taking turns in one run.
+    """Time forward and backward beside torch and beside plain copies, taking turns in one run; resumable.
 
     hillock bench kernels --functions silu,gelu --sizes 16,20
     """
-    import torch
-
     from hillock.errors import UsageError
     from hillock.kernels import native
-    from hillock.kernels.speed import TORCH, measure, overhead
+    from hillock.kernels.speed import TORCH, measure, overhead, settings
 
     if not native.available():
         raise UsageError("the native kernels", got=native.reason(), instead="installing a C++ compiler")
@@ -72,16 +72,15 @@ def kernels(
         door.check_name("kernel with a counterpart in torch", name, TORCH)
     for name in door.split_names(dtypes):
         door.check_name("dtype", name, ("float32", "bfloat16", "float16"))
-    items = measure(
+    for name in door.split_names(layouts):
+        door.check_name("layout", name, ("contiguous", "channels_last"))
+    wanted = settings(
         names,
         sizes=[int(size) for size in door.split_names(sizes)],
-        dtypes=[getattr(torch, name) for name in door.split_names(dtypes)],
+        dtypes=door.split_names(dtypes),
         deviations=[float(deviation) for deviation in door.split_names(deviations)],
         threads=[int(count) for count in door.split_names(threads)],
-        turns=turns,
+        layouts=door.split_names(layouts),
     )
-    calls = overhead()
-    result = {"items": items, "overhead": calls}
-    out.mkdir(parents=True, exist_ok=True)
-    (out / "kernels.json").write_text(json_text.dumps(result, indent=1))
-    print(f"call of 16 elements, microseconds: {calls['microseconds']}")
+    measure(out / "kernels.json", wanted, turns=turns, compiled=compiled, seconds=seconds)
+    print(f"call of 16 elements, microseconds: {overhead(out / 'kernels.json')}")

@@ -1,25 +1,30 @@
 """How fast the native kernels are beside torch and beside plain memory traffic.
 
-All candidates of an item (torch, `faithful`, `exact`, `copy_`, `mul(out=)`) take turns within one run, so a machine
-whose speed drifts slows all of them; ratios of medians are what to look at. Outputs are allocated before.
+All candidates of an item (torch, torch.compile, `faithful`, `exact`, and `copy_` or `mul(out=)` for the memory) take
+turns within one run, so a machine whose speed drifts slows all of them; ratios of medians are what to look at. Outputs
+are allocated before. Results are kept item by item in a file, so that a long measurement can be made in parts.
 """
 
 from __future__ import annotations
 
+import itertools
+import json
+import os
 import time
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy
 import torch
 from torch import Tensor
 
 from hillock import provenance
-from hillock.kernels import native
+from hillock.kernels import build, native
 from hillock.kernels.verify import DEFAULTS
 from hillock.randomness import generator
 
-__all__ = ["TORCH", "measure", "overhead"]
+__all__ = ["TORCH", "Setting", "describe", "measure", "overhead", "settings"]
 
 _ATEN = torch.ops.aten
 Forward = Callable[[Tensor, Tensor], Any]
@@ -64,64 +69,147 @@ TORCH: Mapping[str, tuple[Forward, Backward]] = {
     ),
     "hard_swish": (
         lambda x, out: _ATEN.hardswish.out(x, out=out),
-        lambda g, x, y, out: _ATEN.hardswish_backward(g, x),
+        lambda g, x, y, out: _ATEN.hardswish_backward.out(g, x, out=out),
+    ),
+    "hard_sigmoid": (
+        lambda x, out: _ATEN.hardsigmoid.out(x, out=out),
+        lambda g, x, y, out: _ATEN.hardsigmoid_backward.grad_input(g, x, grad_input=out),
+    ),
+    "relu": (
+        lambda x, out: _ATEN.clamp_min.out(x, 0, out=out),
+        lambda g, x, y, out: _ATEN.threshold_backward.grad_input(g, y, 0, grad_input=out),
+    ),
+    "leaky_relu": (
+        lambda x, out: _ATEN.leaky_relu.out(x, 0.01, out=out),
+        lambda g, x, y, out: _ATEN.leaky_relu_backward.grad_input(g, x, 0.01, False, grad_input=out),
+    ),
+    "hard_tanh": (
+        lambda x, out: _ATEN.hardtanh.out(x, -1.0, 1.0, out=out),
+        lambda g, x, y, out: _ATEN.hardtanh_backward.grad_input(g, x, -1.0, 1.0, grad_input=out),
+    ),
+    "soft_shrink": (
+        lambda x, out: _ATEN.softshrink.out(x, 0.5, out=out),
+        lambda g, x, y, out: _ATEN.softshrink_backward.grad_input(g, x, 0.5, grad_input=out),
     ),
 }
 
+# The forward formulas as torch.compile is given them; it writes into `out` as the others do.
+_COMPILED: Mapping[str, Callable[[Tensor], Tensor]] = {
+    "sigmoid": torch.sigmoid,
+    "tanh": torch.tanh,
+    "silu": torch.nn.functional.silu,
+    "gelu": torch.nn.functional.gelu,
+    "gelu_tanh": lambda x: torch.nn.functional.gelu(x, approximate="tanh"),
+    "mish": torch.nn.functional.mish,
+    "elu": torch.nn.functional.elu,
+    "hard_swish": torch.nn.functional.hardswish,
+    "relu": torch.relu,
+}
 
-def measure(
-    names: Iterable[str] | None = None,
-    *,
-    sizes: Iterable[int] = (16, 20, 24),
-    dtypes: Iterable[torch.dtype] = (torch.float32,),
+
+class Setting(NamedTuple):
+    """What an item is measured on. deviation: of the normal inputs; 0 stands for inputs that all lie in the tails."""
+
+    function: str
+    size: int
+    dtype: str = "float32"
+    deviation: float = 1.0
+    threads: int = 1
+    layout: str = "contiguous"
+
+    def key(self, direction: str) -> str:
+        """Return the name of the item in the file."""
+        data = "tails" if not self.deviation else f"sd {self.deviation:g}"
+        return f"{self.function} {direction} 2^{self.size} {self.dtype} {data} threads {self.threads} {self.layout}"
+
+
+def settings(
+    functions: Iterable[str] | None = None,
+    sizes: Iterable[int] = (12, 16, 20, 24),
+    dtypes: Iterable[str] = ("float32",),
     deviations: Iterable[float] = (1.0,),
     threads: Iterable[int] = (1,),
-    channels_last: bool = False,
-    turns: int = 15,
-    progress: Callable[[str], None] = print,
-) -> list[dict[str, Any]]:
-    """Time forward and backward. `sizes` are exponents of two; inputs are drawn from N(0, deviation²).
+    layouts: Iterable[str] = ("contiguous",),
+) -> list[Setting]:
+    """Return all combinations."""
+    product = itertools.product(threads, layouts, dtypes, sizes, deviations, functions or TORCH)
+    return [
+        Setting(function, size, dtype, deviation, count, layout)
+        for count, layout, dtype, size, deviation, function in product
+    ]
 
-    Returns an item per function, direction, size, dtype, deviation and number of threads, with the 20 %, 50 % and 80 %
-    quantiles of nanoseconds an element for each candidate, over `turns` turns, and the ratios of medians.
+
+def measure(
+    path: Path,
+    wanted: Iterable[Setting],
+    *,
+    turns: int = 11,
+    compiled: bool = False,
+    seconds: float | None = None,
+    progress: Callable[[str], None] = print,
+) -> dict[str, Any]:
+    """Time forward and backward in each setting and keep the items in `path`; what is there for the same code stays.
+
+    An item has the 20 %, 50 % and 80 % quantiles of nanoseconds an element for each candidate over `turns` turns (a
+    third of them for the largest sizes), and ratios of medians. With `seconds`, nothing is begun after that time.
     """
-    items = []
-    before = torch.get_num_threads()
+    kept: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+    kept = {"certificates": {}, "items": {}, "overhead": {}} | kept
+    before, started = torch.get_num_threads(), time.monotonic()
     try:
-        for count in threads:
-            torch.set_num_threads(count)
-            for size in sizes:
-                for dtype in dtypes:
-                    for deviation in deviations:
-                        for name in names or TORCH:
-                            tensors = _tensors(size, dtype, deviation, channels_last)
-                            for item in _pair(name, tensors, turns):
-                                item |= {
-                                    "size": 1 << size, "dtype": str(dtype).removeprefix("torch."), "threads": count,
-                                    "deviation": deviation,
-                                    "layout": "channels_last" if channels_last else "contiguous",
-                                    "turns": turns,
-                                }  # fmt: skip
-                                items.append(item)
-                                progress(describe(item))
+        for setting in wanted:
+            version = build.kernels_version(setting.function)
+            known = [kept["items"].get(setting.key(direction)) for direction in ("forward", "backward")]
+            done = all(
+                item and item["kernels"] == version and (not compiled or "compiled" in item["ns"]) for item in known
+            )
+            if done or (seconds is not None and time.monotonic() - started > seconds):
+                continue
+            torch.set_num_threads(setting.threads)
+            certificate = provenance.collect()
+            kept["certificates"][certificate["commit"]] = certificate
+            for direction, item in _pair(setting, turns if setting.size < 22 else max(3, turns // 3), compiled).items():
+                kept["items"][setting.key(direction)] = {
+                    **setting._asdict(), "direction": direction, **item, "kernels": version,
+                    "commit": certificate["commit"],
+                }  # fmt: skip
+                progress(describe(kept["items"][setting.key(direction)]))
+            _write(path, kept)
     finally:
         torch.set_num_threads(before)
-    certificate = provenance.collect()
-    return [{**item, "provenance": certificate} for item in items]
+    return kept
 
 
-def _tensors(size: int, dtype: torch.dtype, deviation: float, channels_last: bool) -> tuple[Tensor, Tensor]:
-    source = generator(0, "speed", size)
-    shape = (1 << (size - 12), 64, 8, 8) if channels_last else (1 << size,)
-    x = (torch.randn(shape, generator=source) * deviation).to(dtype)
-    g = torch.randn(shape, generator=source).to(dtype)
+def _write(path: Path, kept: dict[str, Any]) -> None:
+    used = {item["commit"] for item in (*kept["items"].values(), *filter(None, [kept["overhead"]]))}
+    kept["certificates"] = {commit: kept["certificates"][commit] for commit in sorted(used)}
+    parts = []
+    for part, content in kept.items():
+        rows = [f"{json.dumps(key)}: {json.dumps(value)}" for key, value in content.items()]
+        parts.append(f"{json.dumps(part)}: {{\n" + ",\n".join(rows) + "\n}")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    partial.write_text("{\n" + ",\n".join(parts) + "\n}\n")
+    os.replace(partial, path)
+
+
+def _tensors(setting: Setting) -> tuple[Tensor, Tensor]:
+    source = generator(0, "speed", setting.size)
+    channels_last = setting.layout == "channels_last"
+    shape = (1 << (setting.size - 12), 64, 8, 8) if channels_last else (1 << setting.size,)
+    x = torch.randn(shape, generator=source)
+    x = x * setting.deviation if setting.deviation else x.sign() * (10 + 5 * x.abs())
+    g = torch.randn(shape, generator=source)
+    dtype = getattr(torch, setting.dtype)
+    x, g = x.to(dtype), g.to(dtype)
     if channels_last:
         x, g = x.to(memory_format=torch.channels_last), g.to(memory_format=torch.channels_last)
     return x, g
 
 
-def _pair(name: str, tensors: tuple[Tensor, Tensor], turns: int) -> list[dict[str, Any]]:
-    x, g = tensors
+def _pair(setting: Setting, turns: int, compiled: bool) -> dict[str, dict[str, Any]]:
+    name = setting.function
+    x, g = _tensors(setting)
     constants = DEFAULTS.get(name, {})
     out, other, y = torch.empty_like(x), torch.empty_like(x), torch.empty_like(x)
     ahead, back = TORCH[name]
@@ -132,16 +220,23 @@ def _pair(name: str, tensors: tuple[Tensor, Tensor], turns: int) -> list[dict[st
         "exact": lambda: native.forward_(name, x, constants, "exact", other),
         "memory": lambda: out.copy_(x),
     }
+    if compiled and name in _COMPILED:
+        formula = _COMPILED[name]
+        fused = torch.compile(lambda x, out: out.copy_(formula(x)), dynamic=False)
+        forward["compiled"] = lambda: fused(x, out)
+    elif compiled:
+        forward["compiled"] = forward["torch"]
     backward: dict[str, Callable[[], Any]] = {
         "torch": lambda: back(g, x, y, out),
         "faithful": lambda: native.backward_(name, g, x, constants, "faithful", other),
         "exact": lambda: native.backward_(name, g, x, constants, "exact", other),
         "memory": lambda: torch.mul(g, x, out=out),
     }
-    return [
-        {"function": name, "direction": "forward", **_timed(forward, x.numel(), turns)},
-        {"function": name, "direction": "backward", **_timed(backward, x.numel(), turns)},
-    ]
+    if compiled:
+        fused_back = torch.compile(lambda g, x, y, out: back(g, x, y, out), dynamic=False)
+        backward["compiled"] = lambda: fused_back(g, x, y, out)
+    count = x.numel()
+    return {"forward": _timed(forward, count, turns), "backward": _timed(backward, count, turns)}
 
 
 def _timed(candidates: Mapping[str, Callable[[], Any]], elements: int, turns: int) -> dict[str, Any]:
@@ -161,7 +256,8 @@ def _timed(candidates: Mapping[str, Callable[[], Any]], elements: int, turns: in
     }
     median = {name: quantiles[1] for name, quantiles in nanoseconds.items()}
     return {
-        "nanoseconds_an_element": nanoseconds,
+        "ns": nanoseconds,
+        "turns": turns,
         "times_torch": round(median["torch"] / median["faithful"], 3),
         "over_memory": round(median["faithful"] / median["memory"], 3),
         "exact_over_faithful": round(median["exact"] / median["faithful"], 3),
@@ -170,26 +266,28 @@ def _timed(candidates: Mapping[str, Callable[[], Any]], elements: int, turns: in
 
 def describe(item: Mapping[str, Any]) -> str:
     """Return one line about one timed item."""
+    setting = Setting(*(item[field] for field in Setting._fields))
     return (
-        f"{item['function']:10} {item['direction']:8} 2^{item['size'].bit_length() - 1:<2} {item['dtype']:8} "
-        f"sd {item['deviation']:g} threads {item['threads']}: {item['times_torch']:6.2f}x torch, "
+        f"{setting.key(item['direction']):66} {item['times_torch']:6.2f}x torch, "
         f"{item['over_memory']:.2f} of memory time, exact {item['exact_over_faithful']:.2f} of faithful"
     )
 
 
-def overhead(name: str = "silu", elements: int = 16, turns: int = 15) -> dict[str, Any]:
-    """Return microseconds a call on a tiny tensor: torch's function, the operator, and `hillock.kernels.apply`."""
+def overhead(path: Path, elements: int = 16, turns: int = 15) -> dict[str, Any]:
+    """Add to `path` the microseconds a call of SiLU on a tiny tensor takes through torch and through our doors."""
+    from hillock import functional
     from hillock.activations.catalogue import find
     from hillock.kernels import apply
 
-    activation = find(name)
+    activation = find("silu")
     constants = activation.constants()
     x = torch.randn(elements, generator=generator(0, "overhead"))
-    call = native.bind(name, constants).forward
+    call = native.bind("silu", constants).forward
     candidates = {
         "torch": lambda: torch.nn.functional.silu(x),
         "operator": lambda: call(x),
         "apply": lambda: apply(activation, x, constants),
+        "functional": lambda: functional.silu(x),
     }
     seconds: dict[str, list[float]] = {key: [] for key in candidates}
     with torch.no_grad():
@@ -200,4 +298,10 @@ def overhead(name: str = "silu", elements: int = 16, turns: int = 15) -> dict[st
                     candidate()  # type: ignore[no-untyped-call]
                 seconds[key].append((time.perf_counter() - started) / 2000)
     microseconds = {key: round(float(numpy.median(values)) * 1e6, 3) for key, values in seconds.items()}
-    return {"function": name, "elements": elements, "microseconds": microseconds, "provenance": provenance.collect()}
+    kept: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+    kept = {"certificates": {}, "items": {}} | kept
+    certificate = provenance.collect()
+    kept["certificates"][certificate["commit"]] = certificate
+    kept["overhead"] = {"elements": elements, "microseconds": microseconds, "commit": certificate["commit"]}
+    _write(path, kept)
+    return microseconds

@@ -159,7 +159,7 @@ def test_the_quick_oracle_sees_planted_faults(monkeypatch: pytest.MonkeyPatch) -
     assert verdicts["forward", "exact"].max_ulp > 0.6
     assert verdicts["forward", "exact"].misrounded == 1
     assert verdicts["forward", "exact"].wrong_specials == 1
-    assert verdicts["backward", "exact"].misrounded == 0
+    assert verdicts["backward", "exact"].max_ulp < 0.5001
 
 
 def test_verification_is_resumable(tmp_path: Path) -> None:
