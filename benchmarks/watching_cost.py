@@ -1,10 +1,11 @@
-"""What watching costs: one training, alternately watched and not, in stretches of equal length.
+"""What watching costs: one training, alternately watched and not, in short stretches.
 
-    python benchmarks/watching_cost.py [resnet20|resnet18] [PAIRS] > benchmarks/results/watching-NETWORK.json
+    python benchmarks/watching_cost.py [resnet20|resnet18] [SECONDS] > benchmarks/results/watching_cost_NETWORK.json
 
-The watched stretches use the defaults of `HealthObserver` as `hillock train` attaches it (a probe every 100 steps at
-most, 2 % of the time at most). The ratio of paired neighbours is given with its median and quartiles; beside it the
-share that the recorder measured itself.
+The watched steps use the defaults of `HealthObserver` as `hillock train` attaches it, and only they count for its
+budget: the recorder's clock stands still while the other stretches run. The cost is the time of the watched stretches
+over that of their neighbours, minus 1, with an interval from the pairs; beside it the share that the recorder measured
+itself and prints in the report, and what a single probe takes.
 """
 
 from __future__ import annotations
@@ -20,66 +21,96 @@ import torch
 from torch import nn
 
 from hillock import provenance
+from hillock.diagnosis.interval import mean_interval
 from hillock.diagnosis.recorder import Recorder
+from hillock.diagnosis.watch import HealthObserver
 from hillock.networks import network
 from hillock.randomness import generator
 
 SETTINGS: dict[str, dict[str, Any]] = {
-    "resnet20": {"image_size": 32, "batch": 128, "stretch": 100},
-    "resnet18": {"image_size": 96, "batch": 32, "stretch": 100},
+    "resnet20": {"image_size": 32, "batch": 64, "stretch": 20},
+    "resnet18": {"image_size": 96, "batch": 32, "stretch": 4},
 }
+
+
+class Training:
+    """A training that can be continued for a few steps, with or without the recorder."""
+
+    def __init__(self, name: str) -> None:
+        setting = SETTINGS[name]
+        side, self.batch = setting["image_size"], setting["batch"]
+        self.model = network(name, image_size=side).to(memory_format=torch.channels_last)
+        draws = generator(0, "watching cost")
+        self.inputs = torch.randn(512, 3, side, side, generator=draws).to(memory_format=torch.channels_last)
+        self.targets = torch.randint(10, (512,), generator=draws)
+        self.optimizer = torch.optim.SGD(self.model.parameters(), lr=0.01, momentum=0.9)
+        probes = [(self.inputs[start : start + 128], self.targets[start : start + 128]) for start in range(0, 512, 128)]
+        default = HealthObserver()
+        self.recorder = Recorder(
+            self.model, probes, optimizer=self.optimizer, every=default.every, budget=default.budget
+        )
+        self.step = self.watched_steps = 0
+
+    def stretch(self, steps: int, *, watched: bool) -> float:
+        """Train on and return the seconds it took."""
+        began = time.perf_counter()
+        for _ in range(steps):
+            start = self.step * self.batch % 512
+            self.optimizer.zero_grad()
+            loss = nn.functional.cross_entropy(
+                self.model(self.inputs[start : start + self.batch]), self.targets[start : start + self.batch]
+            )
+            loss.backward()
+            self.optimizer.step()
+            self.step += 1
+            if watched:
+                self.watched_steps += 1
+                self.recorder.after_step(self.watched_steps, loss)
+        seconds = time.perf_counter() - began
+        if not watched:
+            self.recorder.started += seconds
+        return seconds
 
 
 def main() -> None:
     name = sys.argv[1] if len(sys.argv) > 1 else "resnet20"
-    pairs = int(sys.argv[2]) if len(sys.argv) > 2 else 6
+    ends = time.perf_counter() + (float(sys.argv[2]) if len(sys.argv) > 2 else 200.0)
     setting = SETTINGS[name]
-    model = network(name, image_size=setting["image_size"]).to(memory_format=torch.channels_last)
-    draws = generator(0, "watching cost")
-    side, batch = setting["image_size"], setting["batch"]
-    inputs = torch.randn(4 * batch, 3, side, side, generator=draws).to(memory_format=torch.channels_last)
-    targets = torch.randint(10, (4 * batch,), generator=draws)
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
-    probes = [(inputs[:batch], targets[:batch]), (inputs[batch : 2 * batch], targets[batch : 2 * batch])]
-    recorder = Recorder(model, probes, optimizer=optimizer, every=100)
-    step = 0
-
-    def stretch(watched: bool) -> float:
-        nonlocal step
-        began = time.perf_counter()
-        for _ in range(setting["stretch"]):
-            chosen = slice(step % 4 * batch, (step % 4 + 1) * batch)
-            optimizer.zero_grad()
-            with torch.autocast("cpu", torch.bfloat16):
-                loss = nn.functional.cross_entropy(model(inputs[chosen]), targets[chosen])
-            loss.backward()
-            optimizer.step()
-            step += 1
-            if watched:
-                recorder.after_step(step, loss)
-        return time.perf_counter() - began
-
-    stretch(False)  # warm up
+    steps = setting["stretch"]
+    training = Training(name)
+    recorder = training.recorder
+    training.stretch(steps, watched=False)  # warm up
     recorder.begin()
     begin_seconds = recorder.spent
-    times = [(stretch(True), stretch(False)) for _ in range(pairs)]
-    ratios = numpy.array([watched / plain for watched, plain in times])
+    times: list[tuple[float, float]] = []
+    while time.perf_counter() < ends:
+        # Which comes first alternates, so that a machine that slows down slows both.
+        order = (True, False) if len(times) % 2 == 0 else (False, True)
+        seconds = {watched: training.stretch(steps, watched=watched) for watched in order}
+        times.append((seconds[True], seconds[False]))
+    pairs = numpy.array(times)
+    mean, half = mean_interval((pairs[:, 0] - pairs[:, 1]) / pairs[:, 1].mean())
+    watched_seconds = math.fsum(pairs[:, 0])
+    later = recorder.spent - begin_seconds
     print(
         json.dumps(
             {
                 "provenance": provenance.collect(),
                 "network": name,
                 **setting,
-                "pairs": pairs,
-                "seconds": times,
-                "ratio": {
-                    "median": float(numpy.median(ratios)),
-                    "quartiles": numpy.quantile(ratios, [0.25, 0.75]).tolist(),
-                    "total": math.fsum(watched for watched, _ in times) / math.fsum(plain for _, plain in times),
-                },
-                "first_probe_seconds": begin_seconds,
+                "every": recorder.every,
+                "budget": recorder.budget,
+                "pairs": len(times),
+                "cost": {"mean": mean, "interval": [mean - half, mean + half]},
+                "cost_with_first_probe": (later + begin_seconds) / (watched_seconds - later),
                 "own_figure": recorder.share,
                 "probes": len(recorder.lines),
+                "seconds": {
+                    "first_probe": begin_seconds,
+                    "last_probe": recorder.last_cost,
+                    "step": float(numpy.median(pairs[:, 1])) / steps,
+                },
+                "stretches": [[round(one, 4) for one in pair] for pair in times],
             },
             indent=1,
         )

@@ -27,7 +27,7 @@ from scipy import stats
 from setting import HEALTHY, Case
 
 from hillock import provenance
-from hillock.diagnosis.examine import birth_findings
+from hillock.diagnosis.examine import BIRTH_RULES
 from hillock.diagnosis.interval import share_interval
 from hillock.diagnosis.rules import RULES, Rule, rules
 
@@ -68,7 +68,9 @@ def _fires(outcome: Outcome, rule: Rule, limits: Mapping[str, float]) -> bool:
     key = (outcome.case, rule.id, tuple(sorted(limits.items())))
     if key not in _JUDGED:
         initial, final = outcome.evidence
-        found = [*rule.examine(final, limits), *birth_findings(rule.examine(initial, limits))]
+        found = list(rule.examine(final, limits))
+        if rule.id in BIRTH_RULES:
+            found += rule.examine(initial, limits)
         _JUDGED[key] = any(finding.severity != "note" for finding in found)
     return _JUDGED[key]
 
@@ -191,12 +193,36 @@ def _of_rule(rule: str, faults: Sequence[Any], controls: Sequence[Any]) -> dict[
     }
 
 
+def beside(outcomes: Sequence[Outcome], harm: Harm, limits: Limits, peers: Mapping[str, Any]) -> dict[str, Any]:
+    """hillock and the packages on the very same cases: what each notices of the faults, and of healthy controls.
+
+    Each package is judged at two levels, warnings and its worst alone. `informedness` is detection minus false alarms:
+    0 for a tool that always, or never, cries.
+    """
+    seen: dict[str, dict[str, list[bool]]] = defaultdict(lambda: {"faults": [], "controls": []})
+    for outcome in outcomes:
+        answer = peers.get(outcome.case.name, {}).get("found")
+        group = "controls" if is_control(outcome) else "faults" if harm.counts(outcome) else None
+        if answer is None or group is None:
+            continue
+        seen["hillock"][group].append(bool(fired(outcome, limits)))
+        for name, rules_found in answer.items():
+            seen[name][group].append(any(level >= 1 for level in rules_found.values()))
+            seen[f"{name}, its worst level alone"][group].append(any(level >= 2 for level in rules_found.values()))
+    rates = {name: {group: rate(sum(of), len(of)) for group, of in groups.items()} for name, groups in seen.items()}
+    for of in rates.values():
+        of["informedness"] = (of["faults"]["share"] or 0.0) - (of["controls"]["share"] or 0.0)
+    failed = {name: answer["failed"] for name, answer in peers.items() if "failed" in answer}
+    return {"noticed": rates, "failed": failed}
+
+
 def result(outcomes: Sequence[Outcome], peers: Mapping[str, Any]) -> dict[str, Any]:
     """Everything that is stored."""
     harm = Harm(outcomes)
     first = [outcome for outcome in outcomes if outcome.case.half == "chosen"]
     second = [outcome for outcome in outcomes if outcome.case.half == "reported"]
     limits, trials = chosen(first, harm)
+    reported = table(second, harm, limits)
     unlearned = sorted(o.case.name for o in outcomes if o.case.kind == HEALTHY and not is_control(o))
     return {
         "provenance": provenance.collect(),
@@ -206,8 +232,8 @@ def result(outcomes: Sequence[Outcome], peers: Mapping[str, Any]) -> dict[str, A
         "limits_changed": limits,
         "trials": trials,
         "chosen_on": table(first, harm, limits),
-        "held_back": table(second, harm, limits),
-        "peers": dict(peers),
+        "held_back": reported,
+        "beside_peers": beside(second, harm, limits, peers),
     }
 
 

@@ -1,13 +1,13 @@
 """Run three packages from PyPI on the fault library: torchmortem 0.1.1, torch-audit 0.3.0, torchdiag 0.1.0.
 
-    PYTHONPATH=. PEERS/bin/python benchmarks/faults/peers.py MINUTES > peers.json
+    PYTHONPATH=. PEERS/bin/python benchmarks/faults/peers.py PEERS.json MINUTES
 
 They are no dependency of hillock; PEERS is a virtual environment of their own beside the same torch. Each sees the same
 trainings through its documented interface, with its default settings, on torch's own activation modules (none of them
-knows others). A package *notices* a case if it reports anything of its level warning or above. None of them names kinds
-of faults that can be matched with ours, so the fair comparison is with what hillock notices.
+knows others). What each reports is kept with its level. None of them names kinds of faults that can be matched with
+ours, so the fair comparison is with what hillock notices: anything of the level warning or above.
 
-Only the held-back half (odd seeds) is run, in a fixed random order, until the time is up.
+Only the half to report is run, in a fixed random order, until the time is up; another call goes on where it stopped.
 """
 
 from __future__ import annotations
@@ -19,30 +19,31 @@ import random
 import sys
 import time
 import warnings
-from collections import defaultdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import torch
 import torchdiag
-from library import HEALTHY, STEPS, Case, build, faulty_cases, healthy_cases, judged, train
+from library import build, faulty_cases, healthy_cases
+from setting import Case, judged, train
 from torch import nn
 from torch_audit import autopatch
 from torch_audit.core import Severity as AuditSeverity
 from torchmortem import Autopsy
-from torchmortem.types import Severity as MortemSeverity
 
 from hillock.layers.replace import replace_activations
 
+LEVELS = {AuditSeverity.INFO: 0, AuditSeverity.WARN: 1, AuditSeverity.ERROR: 2, AuditSeverity.FATAL: 2}
 PLAIN = {"relu": nn.ReLU, "elu": nn.ELU, "gelu": nn.GELU, "tanh": nn.Tanh, "sigmoid": nn.Sigmoid, "silu": nn.SiLU}
 PLAIN |= {"leaky_relu": nn.LeakyReLU, "softplus": nn.Softplus, "mish": nn.Mish, "hard_tanh": nn.Hardtanh}
 
 
-def noticed(case: Case) -> tuple[dict[str, bool], float]:
-    """Which packages report a warning or worse, and the accuracy reached."""
+def noticed(case: Case) -> tuple[dict[str, dict[str, int]], float]:
+    """What each package reports (rule or category: 0 information, 1 warning, 2 worse), and the accuracy reached."""
     setting = build(case)
     replace_activations(setting.model, {case.activation: lambda old: PLAIN[case.activation]()})
-    answers: dict[str, bool] = {}
+    found: dict[str, list[tuple[str, int]]] = {}
     watching: dict[str, object] = {}
 
     def begin(optimizer: torch.optim.Optimizer) -> None:
@@ -52,48 +53,51 @@ def noticed(case: Case) -> tuple[dict[str, bool], float]:
         watching["mortem"] = autopsy = Autopsy(setting.model, optimizer=optimizer)
         autopsy.attach()
 
-    train(setting, STEPS, begin=begin, observe=lambda step, loss: watching["mortem"].step(loss=loss))
+    train(setting, begin=begin, observe=lambda step, loss: watching["mortem"].step(loss=loss))
     # torchdiag looks at the gradients that the last step left, and at one batch.
     gradients = torchdiag.check_gradients(setting.model)
     dead = torchdiag.check_dead_neurons(setting.model, setting.inputs[:384])
-    wrong = any(entry.get("status") not in ("OK", None) for entry in gradients.values())
-    answers["torchdiag"] = wrong or any(entry["dead_pct"] >= 20 for entry in dead.values())
+    found["torchdiag"] = [("gradients", 2) for entry in gradients.values() if entry["status"] in ("EXPLODE", "VANISH")]
+    found["torchdiag"] += [("dead", 1 + (entry["dead_pct"] > 50)) for entry in dead.values() if entry["dead_pct"] > 20]
     result = watching["audit"].finish(report=False)
-    answers["torch-audit"] = any(not finding.severity < AuditSeverity.WARN for finding in result.findings)
+    found["torch-audit"] = [(finding.rule_id, LEVELS[finding.severity]) for finding in result.findings]
     watching["audit"].unpatch()
     watching["mortem"].detach()
     with TemporaryDirectory() as folder:
         report = watching["mortem"].report(Path(folder) / "report.json", fmt="json")
-    answers["torchmortem"] = any(finding.severity >= MortemSeverity.WARNING for finding in report.findings)
-    return answers, judged(setting)[0]
+    found["torchmortem"] = [(finding.category, int(finding.severity)) for finding in report.findings]
+    worst = {
+        name: {rule: max(level for one, level in of if one == rule) for rule, _ in of} for name, of in found.items()
+    }
+    return worst, judged(setting)[0]
 
 
 def main() -> None:
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
-    ends = time.monotonic() + 60 * float(sys.argv[1])
-    cases = [case for case in [*faulty_cases(2), *healthy_cases(2, tuple(PLAIN))] if case.seed % 2 == 1]
-    cases = [case for case in cases if case.activation in PLAIN]
-    random.Random(1).shuffle(cases)
-    counts: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
-    failed: dict[str, str] = {}
-    for case in cases:
+    path, ends = Path(sys.argv[1]), time.monotonic() + 60 * float(sys.argv[2])
+    known: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+    for case in cases():
+        if case.name in known:
+            continue
         if time.monotonic() > ends:
             break
         try:
             with contextlib.redirect_stdout(io.StringIO()):
-                answers, accuracy = noticed(case)
+                found, accuracy = noticed(case)
+            known[case.name] = {"found": found, "accuracy": accuracy}
         except Exception as error:  # a peer that breaks on a case is counted, not hidden
-            failed[case.name] = f"{type(error).__name__}: {error}"[:200]
-            continue
-        if case.kind == HEALTHY and accuracy < 0.5:
-            continue
-        group = "controls" if case.kind == HEALTHY else "faults"
-        for name, answer in answers.items():
-            counts[name][group] += 1
-            counts[name][f"{group}_noticed"] += answer
-        print(case.name, answers, file=sys.stderr, flush=True)
-    print(json.dumps({"counts": counts, "failed": failed}, indent=1))
+            known[case.name] = {"failed": f"{type(error).__name__}: {error}"[:200]}
+        path.write_text(json.dumps(known, indent=1))
+        print(case.name, known[case.name], file=sys.stderr, flush=True)
+
+
+def cases() -> list[Case]:
+    """The half to report, as far as torch has the activation, in a fixed random order."""
+    found = [*faulty_cases(), *healthy_cases()]
+    found = [case for case in found if case.half == "reported" and case.activation in PLAIN]
+    random.Random(1).shuffle(found)
+    return found
 
 
 if __name__ == "__main__":

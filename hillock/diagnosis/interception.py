@@ -169,9 +169,8 @@ class Interception:
 
     def _see_norm(self, path: str, tensor: Tensor) -> None:
         dims = [axis for axis in range(tensor.dim()) if axis != 1]
-        values = tensor.detach().double()
-        variance, mean = torch.var_mean(values, dims, correction=0)
-        self.norm_inputs[path] = NormInput(mean.cpu(), variance.cpu(), tensor.numel() // tensor.shape[1])
+        variance, mean = torch.var_mean(tensor.detach(), dims, correction=0)
+        self.norm_inputs[path] = NormInput(mean.double().cpu(), variance.double().cpu(), tensor[:, 0].numel())
 
     # Functions -------------------------------------------------------------------------------------------------------
 

@@ -127,11 +127,10 @@ class Site:
         zeros = torch.zeros(units, dtype=torch.float64)
         self.active = zeros.clone()  # rows in which h > 0 somewhere
         self.responding = zeros.clone()  # rows in which the slope is not negligible somewhere
-        self.low = zeros.clone()  # elements saturated on the low side
+        self.low = zeros.clone()  # elements saturated on the low side, of functions with two flat ends
         self.high = zeros.clone()
         self.z_sum = zeros.clone()
         self.z_squares = zeros.clone()
-        self.z_highest = torch.full_like(zeros, -torch.inf)
         self.h_sum = zeros.clone()
         self.h_squares = zeros.clone()
         self.slope_squares = zeros.clone()
@@ -149,9 +148,11 @@ class Site:
     @torch.no_grad()
     def see(self, z: Tensor, h: Tensor, slope: Tensor, samples: int) -> None:
         """Add one call: `z`, `h` and `slope` as [rows, units, positions]."""
-        finite = torch.isfinite(z) & torch.isfinite(h)
-        self.not_finite += int(finite.numel() - int(finite.sum()))
-        if not bool(finite.all()):
+        z, h, slope = z.contiguous(), h.contiguous(), slope.contiguous()
+        # A sum is finite only if (and nearly always if) all of it is.
+        if not bool(torch.isfinite(z.sum() + h.sum())):
+            finite = torch.isfinite(z) & torch.isfinite(h)
+            self.not_finite += int(finite.numel() - int(finite.sum()))
             z, h, slope = (torch.where(finite, part, 0.0) for part in (z, h, slope))
         rows, _, positions = z.shape
         self.samples += samples
@@ -159,17 +160,18 @@ class Site:
         self.elements += rows * positions
         largest = self.character.max_slope
         steep = slope.abs()
-        flat = steep < SATURATION_SHARE * largest if largest > 0 else torch.ones_like(steep, dtype=torch.bool)
-        self.active += _count((h > 0).any(2))
-        self.responding += _count((steep > RESPONSE_SHARE * largest).any(2))
-        below = z < 0
-        self.low += _count((flat & below).sum(2))
-        self.high += _count((flat & ~below).sum(2))
+        self.active += _count(h.amax(2) > 0)
+        self.responding += _count(steep.amax(2) > RESPONSE_SHARE * largest)
+        if self.character.two_sided:
+            flat = steep < SATURATION_SHARE * largest
+            low = _count((flat & (z < 0)).sum(2))
+            self.low += low
+            self.high += _count(flat.sum(2)) - low
         self.z_sum += _total(z)
         self.z_squares += _total(z.square())
-        self.z_highest = torch.maximum(self.z_highest, z.amax((0, 2)).double().cpu())
-        self.h_sum += _total(h)
-        self.h_squares += _total(h.square())
+        # In double precision: whether a unit is constant is seen in the last bits of these two.
+        self.h_sum += h.sum((0, 2), dtype=torch.float64).cpu()
+        self.h_squares += (_norm(h, (0, 2)) ** 2).cpu()
         self.slope_squares += _total(slope.square())
         self.rank.add(h)
         if rows == samples:
@@ -177,12 +179,12 @@ class Site:
 
     def see_gradient(self, gradient: Tensor, samples: int) -> None:
         """Add d(mean loss)/dh of one batch; it is scaled to d(loss of the sample)/dh."""
-        finite = torch.isfinite(gradient)
-        wrong = int(finite.numel() - int(finite.sum()))
-        self.gradient_not_finite += wrong
-        if wrong:
-            gradient = torch.where(finite, gradient, 0.0)
-        self.gradient_squares += float((gradient.double() * samples).square().sum())
+        square = _norm(gradient, None) ** 2
+        if not bool(torch.isfinite(square)):
+            finite = torch.isfinite(gradient)
+            self.gradient_not_finite += int(finite.numel() - int(finite.sum()))
+            square = _norm(torch.where(finite, gradient, 0.0), None) ** 2
+        self.gradient_squares += float(square) * samples**2
         self.gradient_samples += samples
 
     # What the sums say -----------------------------------------------------------------------------------------------
@@ -299,4 +301,11 @@ def _count(hits: Tensor) -> Tensor:
 
 
 def _total(values: Tensor) -> Tensor:
-    return values.sum((0, 2), dtype=torch.float64).cpu()
+    # First over what lies side by side: several times faster than both at once.
+    return values.sum(2).sum(0, dtype=torch.float64).cpu()
+
+
+def _norm(values: Tensor, dims: tuple[int, ...] | None) -> Tensor:
+    # One pass, summed in double precision without a copy of that size.
+    found: Tensor = torch.linalg.vector_norm(values, dim=dims, dtype=torch.float64)
+    return found

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from hillock.diagnosis import Diagnosis, diagnose, rules
+from hillock.diagnosis import Diagnosis, diagnose, rules, watch
 from hillock.errors import UnknownNameError, UsageError
 
 
@@ -113,3 +113,18 @@ def test_a_layer_of_a_derived_class_counts_as_a_layer(digits: Any, perceptron: A
     network[3].__class__ = Own
     network[3].weight.requires_grad_(False)
     assert [finding.where for finding in diagnose(network, digits).of("not_trained")] == ["3.weight"]
+
+
+def test_a_watched_training_that_breaks_down_is_still_judged(digits: Any, perceptron: Any) -> None:
+    network = perceptron(nn.ReLU)
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.05)
+    with watch(network, digits, every=2, budget=100.0) as health:
+        for step in range(8):
+            if step == 3:
+                with torch.no_grad():
+                    network[3].weight[0, 0] = torch.nan
+            optimizer.zero_grad()
+            nn.functional.cross_entropy(network(digits[0][0]), digits[0][1]).backward()
+            optimizer.step()
+    assert health.diagnosis.of("non_finite")
+    assert any(value == "nan" for line in health.lines for value in line["updates"].values())

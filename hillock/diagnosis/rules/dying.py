@@ -86,10 +86,14 @@ def _heading(rule: Rule, site: Site, series: Any, now: set[int], limits: Limits)
     if len(known) < limits["probes"]:
         return
     steps = [step for step, _ in known]
+    last, first = known[-1][1], known[0][1]
     going = []
     for unit in set(range(site.units)) - now:
-        slope, _, high = line_interval(steps, [slopes[unit] for _, slopes in known])
-        if high < 0 and known[-1][1][unit] + slope * (steps[-1] - steps[0]) < limits["slope"]:
+        # Only what has lost half of the way already can end within as many steps again.
+        if not float(last[unit]) < 0.6 * float(first[unit]):
+            continue
+        slope, _, high = line_interval(steps, [float(slopes[unit]) for _, slopes in known])
+        if high < 0 and float(last[unit]) + slope * (steps[-1] - steps[0]) < limits["slope"]:
             going.append(unit)
     share = (len(going) + len(now)) / site.units
     if share < limits["heading"] or not going or len(going) / site.units < limits["heading"] / 2:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -14,7 +15,13 @@ __all__ = ["RULE"]
 
 
 def check(rule: Rule, evidence: Evidence, limits: Limits) -> Iterable[Finding]:
-    lines = [line["updates"] for line in evidence.history if line.get("kind") == "health" and line.get("updates")]
+    lines = [
+        # A step from or to weights that are not numbers has no size; `non_finite` speaks of those.
+        {name: float(value) for name, value in line["updates"].items() if not math.isnan(float(value))}
+        for line in evidence.history
+        if line.get("kind") == "health" and line.get("updates")
+    ]
+    lines = [line for line in lines if line]
     if not lines:
         return
     # Rates fall towards the end of most schedules: too large anywhere counts, too small only if it never was enough.
