@@ -16,17 +16,18 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
+from torch.autograd import Function
 
 from hillock.kernels.max_pool import max_pool, takes
 from hillock.kernels.norm_activation import Normalisation, norm_activation, why_not
 from hillock.kernels.weight_gradient import convolution, gains
 from hillock.layers.recognise import recognise
 from hillock.layers.residual import ResidualUnit
-from hillock.layers.shortcut import Addition
+from hillock.layers.shortcut import Addition, PaddedShortcut
 
 __all__ = ["fuse", "is_fused", "unfuse", "unfused"]
 
@@ -129,7 +130,10 @@ class FusedConv2d(nn.Conv2d):
         elif self.weight.dtype != x.dtype:
             return super().forward(x)
         needed = torch.is_grad_enabled() and self.weight.requires_grad and type(x) is Tensor and x.dim() == 4
-        return convolution(x, self.weight) if needed and gains(x, self.weight) else super().forward(x)
+        if needed and gains(x, self.weight):
+            return convolution(x, self.weight)
+        y: Tensor = super().forward(x)
+        return y
 
 
 class FusedMaxPool2d(nn.MaxPool2d):
@@ -141,7 +145,39 @@ class FusedMaxPool2d(nn.MaxPool2d):
         if not square or self.dilation != 1 or self.ceil_mode or self.return_indices:
             return super().forward(x)
         side, stride, padding = cast(tuple[int, int, int], settings)
-        return max_pool(x, side, stride, padding) if takes(x, side, padding) else super().forward(x)
+        if takes(x, side, padding):
+            return max_pool(x, side, stride, padding)
+        y: Tensor = super().forward(x)
+        return y
+
+
+class FusedPaddedShortcut(PaddedShortcut):
+    """Option A's shortcut written in one go, with a gradient in the memory layout of its map."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        plain = torch.compiler.is_compiling() or torch._C._functorch.peek_interpreter_stack() is not None
+        if plain or x.dim() != 4 or not x.is_contiguous(memory_format=torch.channels_last):
+            return super().forward(x)
+        y: Tensor = _Padded.apply(x, self.out_channels, self.stride)  # type: ignore[no-untyped-call]
+        return y
+
+
+class _Padded(Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, channels: int, stride: int) -> Tensor:
+        ctx.shape, ctx.stride = x.shape, stride
+        taken = x[:, :, ::stride, ::stride]
+        shape = (len(x), channels, *taken.shape[2:])
+        y = torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
+        y[:, : x.shape[1]] = taken
+        y[:, x.shape[1] :] = 0
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, dy: Tensor) -> tuple[Tensor, None, None]:
+        dx = torch.empty(ctx.shape, dtype=dy.dtype, device=dy.device, memory_format=torch.channels_last).zero_()
+        dx[:, :, :: ctx.stride, :: ctx.stride] = dy[:, : ctx.shape[1]]  # plain operations: it can be differentiated
+        return dx, None, None
 
 
 _FUSED: dict[type[nn.Module], type[nn.Module]] = {
@@ -149,6 +185,7 @@ _FUSED: dict[type[nn.Module], type[nn.Module]] = {
     ResidualUnit: FusedResidualUnit,
     nn.Conv2d: FusedConv2d,
     nn.MaxPool2d: FusedMaxPool2d,
+    PaddedShortcut: FusedPaddedShortcut,
 }
 
 

@@ -15,6 +15,7 @@ from typing import Any
 from hillock.errors import UnknownNameError, UsageError
 from hillock.networks.alexnet import AlexNet
 from hillock.networks.base import ActivationChoice, ActivationSites, MaxoutSites, Network
+from hillock.networks.fast_cifar import FastCifar
 from hillock.networks.four_layer import FourLayerNet
 from hillock.networks.gated_conv import GatedConvNet
 from hillock.networks.maxout_net import MaxoutNet
@@ -97,6 +98,7 @@ FAMILIES: tuple[Family, ...] = (
     Family("resnet", _resnet, (_resnet, ResNet), CIFAR_DEPTHS + IMAGENET_DEPTHS),
     Family("plain", _plain, (_resnet, ResNet), (8, 14, 20, 32, 44, 56, 110, 18, 34), fixed=("join", "fit")),
     Family("preresnet", _preresnet, (_resnet, ResNet), CIFAR_DEPTHS + IMAGENET_DEPTHS),
+    Family("fast_cifar", _pictures(FastCifar), (FastCifar,), bare=True, activation="gelu"),
     Family("four_layer", _pictures(FourLayerNet), (FourLayerNet,), bare=True),
     Family(
         "selu", _perceptron(SelfNormalisingNet), (SelfNormalisingNet,), (8, 16, 32), 28, bare=True, activation="selu"

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from hillock.randomness import derive_seed
 from hillock.training.materials import Materials
@@ -21,6 +22,8 @@ def batch_gradient(materials: Materials, inputs: Tensor, targets: Tensor, step: 
     `recipe.accumulate` parts are computed one after the other; what modules draw depends on seed, step and rank alone.
     """
     recipe = materials.recipe
+    if recipe.small_side is not None and step < recipe.small_share * materials.total_steps:
+        inputs = _shrunk(inputs, recipe.small_side)
     loss = torch.zeros((), device=materials.device)
     wrong = torch.zeros((), dtype=torch.int64, device=materials.device)
     parts = list(zip(inputs.chunk(recipe.accumulate), targets.chunk(recipe.accumulate), strict=True))
@@ -34,6 +37,13 @@ def batch_gradient(materials: Materials, inputs: Tensor, targets: Tensor, step: 
             loss += part.detach()
             wrong += missed
     return loss, wrong
+
+
+def _shrunk(inputs: Tensor, side: int) -> Tensor:
+    """Return the pictures with `side` pixels a side; every old pixel counts (a plain interpolation would skip some)."""
+    small = functional.interpolate(inputs, (side, side), mode="bilinear", antialias=True)
+    laid_out = inputs.is_contiguous(memory_format=torch.channels_last)
+    return small.contiguous(memory_format=torch.channels_last) if laid_out else small
 
 
 def _exchange(materials: Materials, wanted: bool) -> contextlib.AbstractContextManager[Any]:

@@ -155,7 +155,7 @@ class Recipe(Settings):
     """Used for the run's folder; empty: data-network-activation."""
     about: About | None = None
     data: str = "digits"
-    """digits, shapes, a folder of class folders, Parquet files, or a hub id."""
+    """digits, shapes, a folder of class folders, Parquet files, a hub id, `stream:` and one of these, or a text."""
     network: str = "resnet8"
     network_options: dict[str, Scalar] = {}
     """Further arguments of the network's builder (`width = 64`)."""
@@ -183,6 +183,10 @@ class Recipe(Settings):
     """Pictures a step over all processes (auto: 64 from 20,000 training pictures on, else 32)."""
     accumulate: Annotated[int, Field(ge=1)] = 1
     """Parts a batch is computed in, one after the other, to save memory. Batch norm then sees one part at a time."""
+    small_side: Annotated[int, Field(ge=1)] | None = None
+    """Shrink the training pictures to this side in pixels at first: less work a step, much the same lesson."""
+    small_share: Share = 0.5
+    """Share of the steps with small pictures; only used where `small_side` is given."""
     optimizer: OptimizerSettings = OptimizerSettings()
     schedule: ScheduleSettings = ScheduleSettings()
     augmentation: Augmentation | Literal["auto", "none"] = "auto"

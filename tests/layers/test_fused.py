@@ -12,6 +12,7 @@ from torch import nn
 
 from hillock.kernels import native
 from hillock.layers.fused import fuse, is_fused, unfuse, unfused
+from hillock.layers.shortcut import PaddedShortcut
 from hillock.networks import network
 from hillock.randomness import generator
 
@@ -117,3 +118,19 @@ def test_inside_compile_and_transforms_it_is_the_plain_network():
     reference = dict(zip(parameters, torch.autograd.grad(loss(parameters), list(parameters.values())), strict=True))
     for name, value in reference.items():
         assert torch.allclose(got[name], value, rtol=1e-3, atol=1e-4), name
+
+
+def test_the_padded_shortcut_is_the_plain_one():
+    x = _pictures(2, 9)[:, :, :9, :9].contiguous(memory_format=torch.channels_last).requires_grad_()
+    plain = PaddedShortcut(3, 8, 2)
+    fused = fuse(nn.Sequential(copy.deepcopy(plain)))
+    dy = torch.randn(2, 8, 5, 5, generator=generator(0, "dy"))
+    results = []
+    for module in (plain, fused):
+        y = module(x)
+        (dx,) = torch.autograd.grad((y * dy).sum(), x, create_graph=True)
+        (second,) = torch.autograd.grad((module(x).pow(3)).sum(), x, create_graph=True)
+        results.append([y, dx, *torch.autograd.grad(second.sum(), x)])
+    for ours, expected in zip(results[1], results[0], strict=True):
+        assert torch.equal(ours, expected)
+    assert results[1][0].is_contiguous(memory_format=torch.channels_last)

@@ -35,6 +35,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "plain8": {"width": 4, "image_size": 8},
     "preresnet8": {"width": 4, "image_size": 8, "normalisation": "skipinit"},
     "preresnet11": {"width": 4, "image_size": 8, "block": "bottleneck"},
+    "fast_cifar": {"width": 0.1, "directions": 4, "image_size": 12},
     "four_layer": {"channels": 6, "image_size": 8},
     "selu8": {"width": 16, "image_size": 6},
     "maxout": {"width": 0.1, "image_size": 6},

@@ -99,3 +99,27 @@ def test_muon_learns_a_linear_map() -> None:
         optimizer.step()
         losses.append(float(loss.detach()))
     assert losses[-1] < 0.05 * losses[0]
+
+
+def test_muons_fixed_norm_makes_the_scale_of_a_weight_irrelevant() -> None:
+    draws = torch.Generator().manual_seed(0)
+    start, head = torch.randn(8, 6, generator=draws), torch.randn(3, 8, generator=draws)
+    inputs = torch.randn(16, 6, generator=draws)
+    ends = []
+    for scale in (1.0, 10.0):
+        weight, last = nn.Parameter(scale * start), nn.Parameter(head.clone())
+        optimizer = Muon([weight, last], lr=0.1, momentum=0.0, fixed_norm=True)
+        for _ in range(3):
+            optimizer.zero_grad()
+            nn.functional.normalize(inputs @ weight.T).matmul(last.T).square().sum().backward()
+            optimizer.step()
+        ends.append(weight.detach())
+    assert torch.allclose(ends[0], ends[1], rtol=1e-3, atol=1e-4)
+
+
+def test_a_large_matrix_is_made_orthogonal_too() -> None:
+    matrix = torch.randn(128, 160, generator=torch.Generator().manual_seed(0))
+    singular = torch.linalg.svdvals(orthogonal(matrix))
+    assert singular.max() < 1.25
+    assert singular.median() > 0.6
+    assert orthogonal(matrix).dtype == torch.float32

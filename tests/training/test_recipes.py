@@ -96,9 +96,24 @@ PAPERS: dict[str, dict[str, Any]] = {
         "optimizer.momentum": 0.99,
         "optimizer.nesterov": True,
         "optimizer.learning_rate": 1.0,  # drawn from 1 to 2
+        "text.least_count": 3,  # the vocabulary of WikiText-103
     },
     # arXiv:1706.02515
     "selu-2017": {"network": "selu8", "activation": "selu", "initialisation": "lecun", "optimizer.momentum": 0.0},
+    # arXiv:2404.00498 and the Muon version of its code
+    "fast-cifar": {
+        "network": "fast_cifar",
+        "activation": "gelu",
+        "label_smoothing": 0.2,
+        "views": "multi_view",
+        "optimizer.kind": "muon",
+        "optimizer.fixed_norm": True,
+        "schedule.kind": "linear",
+        "schedule.warmup_share": 0.0,
+        "augmentation.crop_padding": 2,
+        "augmentation.padding_fill": "reflect",
+        "augmentation.flip": "alternating",
+    },
     "finetune": {"optimizer.nesterov": True},
 }
 

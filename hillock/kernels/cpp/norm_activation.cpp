@@ -11,7 +11,7 @@
 //
 // Blocks of rows are fixed by the size alone, and partial sums are added in block order: the result does not depend on the
 // number of threads. Sums are float32 within a block (about 32 k elements), double across blocks.
-#ifdef __AVX512BF16__
+#if defined(__AVX512BF16__) || defined(__AVX512F__)
 #include <immintrin.h>
 #endif
 
@@ -82,6 +82,9 @@ struct Table {
   const float* slopes;
   static Floats look_up(const float* table, Floats p) {
     Words index = to_bfloat16(p);
+#ifdef __AVX512F__  // one instruction instead of sixteen look-ups
+    return (Floats)_mm512_i32gather_ps((__m512i)index, table, 4);
+#endif
     Floats out;
     for (int i = 0; i < kLanes; ++i) out[i] = table[index[i]];
     return out;

@@ -31,6 +31,7 @@ constexpr int64_t kDepth = 32;              // bfloat16 terms of one tile produc
 constexpr int64_t kTileBytes = 1024;
 constexpr int64_t kChunkBytes = 1 << 20;    // of a chunk, both maps together: half of an L2
 constexpr int64_t kTilesAtOnce = 36;        // of 1 KB: three quarters of an L1
+constexpr int64_t kAhead = 4096;            // bytes
 constexpr int64_t kParts = 4;               // of the batch, each with sums of its own; 2 where those leave the caches
 constexpr int64_t kLargeSums = 4 << 20;     // bytes
 
@@ -192,6 +193,7 @@ struct Share {
     const char* at[kDepth];
     for (int64_t q = 0; q < x_length; q += kDepth) {
       for (int64_t i = 0; i < kDepth; ++i) at[i] = source(x, x_source[q + i], limit, inputs);
+      ask(at[0], kDepth * inputs * 2);
       for (int64_t c = 0; c < inputs; c += kTile) {
         __m512i rows[16];
         for (int i = 0; i < 16; ++i) rows[i] = pair(at[2 * i] + 2 * c, at[2 * i + 1] + 2 * c);
@@ -201,9 +203,14 @@ struct Share {
     }
     for (int64_t q = 0; q < length; q += 2) {
       for (int64_t i = 0; i < 2; ++i) at[i] = source(dy, dy_source[q + i], limit, outputs);
+      ask(at[0], 2 * outputs * 2);
       for (int64_t o = 0; o < outputs; o += kTile)
         _mm512_store_si512(&paired[o * length * 2 + q * 32], pair(at[0] + 2 * o, at[1] + 2 * o));
     }
+  }
+  // The hardware's prefetcher stops at every 4 KB page. Asking for what lies beyond the map does no harm.
+  static void ask(const char* from, int64_t bytes) {
+    for (int64_t byte = 0; byte < bytes; byte += 64) __builtin_prefetch(from + kAhead + byte, 0, 3);
   }
   // Two tiles of inputs, all taps, two tiles of outputs; a few steps at a time, so that their rows stay in the L1.
   void multiply_pair(int64_t from, int64_t o, float* sums) {
