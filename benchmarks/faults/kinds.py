@@ -203,7 +203,7 @@ def tiny_batches(setting: Setting) -> None:
 
 
 SCALE = {"initialisation", "exploding", "vanishing", "initial_loss"}
-LOST = {"identical_samples", "rank_collapse", "plateau"}
+LOST = {"identical_samples", "rank_collapse"}
 DEAD = {"gradient_dead", "never_active", "dying", "saturated"}
 
 KINDS: tuple[Kind, ...] = (

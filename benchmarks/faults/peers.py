@@ -1,13 +1,14 @@
 """Run three packages from PyPI on the fault library: torchmortem 0.1.1, torch-audit 0.3.0, torchdiag 0.1.0.
 
-    PYTHONPATH=. PEERS/bin/python benchmarks/faults/peers.py PEERS.json MINUTES
+    PYTHONPATH=. PEERS/bin/python benchmarks/faults/peers.py PEERS.json MINUTES FOLDER
 
 They are no dependency of hillock; PEERS is a virtual environment of their own beside the same torch. Each sees the same
 trainings through its documented interface, with its default settings, on torch's own activation modules (none of them
 knows others). What each reports is kept with its level. None of them names kinds of faults that can be matched with
 ours, so the fair comparison is with what hillock notices: anything of the level warning or above.
 
-Only the half to report is run, in a fixed random order, until the time is up; another call goes on where it stopped.
+Only cases of the half to report that `collect.py` left in FOLDER are run, in a fixed random order, until the time is
+up; another call goes on where it stopped.
 """
 
 from __future__ import annotations
@@ -78,7 +79,7 @@ def main() -> None:
     path, ends = Path(sys.argv[1]), time.monotonic() + 60 * float(sys.argv[2])
     known: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
     for case in cases():
-        if case.name in known:
+        if case.name in known or not (Path(sys.argv[3]) / (case.name.replace("/", "-") + ".pickle")).exists():
             continue
         if time.monotonic() > ends:
             break

@@ -1,13 +1,14 @@
 """Does `treat` repair planted faults of the recipe, and does it keep quiet where nothing helps?
 
-    python benchmarks/faults/treatments.py FOLDER > benchmarks/results/treatments.json
+    python benchmarks/faults/treatments.py FOLDER [MINUTES] > benchmarks/results/treatments.json
 
 Each fault of the recipe is planted, diagnosed, and treated with what its findings propose; `treat` judges by a fifth of
 the training pictures. Whether it *repaired* the fault is judged by other pictures and fresh seeds: the mean error must
 lie within the 95 % prediction interval of healthy controls. A case counts if the fault hurt by the same measure.
 
 Where nothing is wrong, or nothing can help (labels that mean nothing), everything there is is tried: each intervention
-chosen there is a false claim. FOLDER holds an answer a case; those that are there are not made again.
+chosen there is a false claim. FOLDER holds an answer a case; those that are there are not made again. The order is
+random, so that a stopped run is a sample of all kinds.
 """
 
 from __future__ import annotations
@@ -15,7 +16,9 @@ from __future__ import annotations
 import functools
 import json
 import math
+import random
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -163,9 +166,14 @@ def main() -> None:
     folder = Path(sys.argv[1])
     folder.mkdir(parents=True, exist_ok=True)
     answers: dict[str, list[dict[str, Any]]] = {"faults": [], "healthy": [], "cannot_be_helped": []}
-    for group, case, job in jobs():
+    ends = time.monotonic() + 60 * (float(sys.argv[2]) if len(sys.argv) > 2 else math.inf)
+    todo = list(jobs())
+    random.Random(0).shuffle(todo)
+    for group, case, job in todo:
         path = folder / f"{group}-{case.name.replace('/', '-')}.json"
         if not path.exists():
+            if time.monotonic() > ends:
+                continue
             path.write_text(json.dumps(job(case)))
         answers[group].append(json.loads(path.read_text()))
         print(answers[group][-1], file=sys.stderr, flush=True)

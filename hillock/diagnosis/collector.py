@@ -72,7 +72,7 @@ class Collector:
         if self.loss_function is not None:
             value = self.loss_function(output, targets)
         else:
-            value = nn.functional.cross_entropy(logits_of(output), targets)
+            value = _cross_entropy(logits_of(output), targets)
         if value.dim() != 0:
             raise UsageError("a loss that is one number (a mean over the batch)", got=f"shape {tuple(value.shape)}")
         return value
@@ -152,3 +152,14 @@ class Collector:
             history=history,
             seconds=seconds,
         )
+
+
+def _cross_entropy(scores: Tensor, targets: Any) -> Tensor:
+    try:
+        return nn.functional.cross_entropy(scores, targets)
+    except (IndexError, RuntimeError, TypeError, ValueError) as error:
+        raise ModelError(
+            "class scores [samples, classes] and a label below the number of classes for each",
+            got=f"scores of shape {tuple(scores.shape)} and then: {error}",
+            instead="loss=function",
+        ) from error

@@ -49,8 +49,9 @@ def network_builder(target: str) -> Callable[..., Any]:
 
 def built_network(target: str) -> nn.Module:
     """Call the function that `FILE.py:FUNCTION` names and return the network it built."""
+    build = network_builder(target)
     try:
-        model = network_builder(target)()
+        model = build()
     except (TypeError, ValueError, RuntimeError) as error:
         raise ModelError(
             f"a network from {target} without arguments", got=f"{type(error).__name__}: {error}"

@@ -93,15 +93,24 @@ class Run:
             path = self.folder / run_folder.BEST
             if not path.is_file():
                 raise UsageError('weights="last"', got='"best" of a run without validation pictures')
-            model.load_state_dict(safetensors.torch.load_file(path))
+            model.load_state_dict(_weights(path))
         elif self.is_finished:
-            model.load_state_dict(safetensors.torch.load_file(self.folder / run_folder.WEIGHTS))
+            model.load_state_dict(_weights(self.folder / run_folder.WEIGHTS))
         else:
             found = load_checkpoint(self.folder)
             if found is None:
                 raise CheckpointError(f"a run with weights or a checkpoint, at {self.folder}", instead="--resume")
             model.load_state_dict(found[0]["model"])
         return model.eval()
+
+
+def _weights(path: Path) -> dict[str, Tensor]:
+    try:
+        return safetensors.torch.load_file(path)
+    except safetensors.SafetensorError as error:
+        raise CheckpointError(
+            f"a safetensors file that is whole, {path}", got=str(error), instead="--resume"
+        ) from error
 
 
 def load_weights(model: nn.Module, source: str) -> list[str]:

@@ -111,3 +111,25 @@ def test_treat_finds_what_helps_the_run_and_writes_the_recipe(sick_run: Path, ca
     assert answer["chosen"] in {effect["name"] for effect in answer["effects"] if effect["helps"]}
     better = Recipe.load(out)
     assert better.activation != "sigmoid" or better.network_options.get("normalisation") == "batch"
+
+
+@pytest.mark.parametrize(("answer", "sentence"), [("[:, :2]", "class scores"), (".sum()", "class scores")])
+def test_an_output_that_is_no_score_of_the_classes_is_a_sentence(
+    answer: str, sentence: str, tmp_path: Path, capsys: Any
+) -> None:
+    (tmp_path / "odd.py").write_text(
+        "from torch import nn\n\nclass Odd(nn.Module):\n    def __init__(self):\n        super().__init__()\n"
+        f"        self.layer = nn.Linear(64, 10)\n\n    def forward(self, x):\n        return self.layer(x.flatten(1)){answer}\n"
+    )
+    assert run(["diagnose", f"{tmp_path / 'odd.py'}:Odd", "--data", "digits", "--samples", "64"]) == 2
+    assert sentence in capsys.readouterr().err
+
+
+def test_weights_that_are_not_whole_are_a_sentence(sick_run: Path, tmp_path: Path, capsys: Any) -> None:
+    import shutil
+
+    broken = tmp_path / "broken"
+    shutil.copytree(sick_run, broken)
+    (broken / "weights.safetensors").write_bytes(b"")
+    assert run(["diagnose", str(broken)]) == 2
+    assert "safetensors file that is whole" in capsys.readouterr().err

@@ -74,7 +74,7 @@ RULE = Rule(
     ),
     limits={"warning": 0.02, "failure": 0.1, "samples": 299},
     unit="difference in training error",
-    source="He et al. 2016 (degradation); McNemar 1947; calibrated on benchmarks/faults/depths.py",
+    source="He et al. 2016 (degradation); McNemar 1947; limits are a choice",
     why="Depth that costs training error is a fault of optimisation, not of overfitting: more layers do harm.",
     remedies=("residual", "normalisation", "a shallower network"),
     check=check,

@@ -38,7 +38,7 @@ RULE = Rule(
     ),
     limits={"warning": 5.0, "failure": 20.0},
     unit="share of ln C",
-    source="cs231n notes (sanity checks before learning); TheDeepChecker; limits calibrated on benchmarks/faults",
+    source="cs231n notes (sanity checks before learning); TheDeepChecker; limit from benchmarks/faults/initial_loss.py",
     why="The first steps are spent undoing the confidence, with gradients far larger than later ones.",
     remedies=("gain", "clipping", "a smaller draw for the last layer"),
     check=check,
