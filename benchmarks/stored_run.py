@@ -30,7 +30,7 @@ def result_of(run: Run) -> dict[str, Any]:
         "seeds": 1,
         "always_the_majority_class": counts["test"][majority] / pictures,
         "record": run.record,
-        "recipe": run.recipe.to_dict(),
+        "recipe": run.recipe.to_dict() | {"data": Path(run.recipe.data).name},  # not where it lay on this machine
         "provenance": json.loads((run.folder / "provenance.json").read_text()),
     }
 

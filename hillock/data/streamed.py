@@ -11,7 +11,7 @@ from torch import Tensor
 
 from hillock.data.augmentation import Augmentation
 from hillock.data.dataset import DataSet
-from hillock.data.streaming import SAMPLED, Stream, stream
+from hillock.data.streaming import Stream, stream
 from hillock.errors import DataError, UsageError
 from hillock.randomness import derive_seed
 
@@ -129,8 +129,7 @@ def open_streamed(
         raise DataError("the same classes in training and test", got=f"others in the test part of {where}")
     if train.pictures is None and limit is None:
         raise DataError(
-            f"the number of pictures in {where}, which does not say it",
-            instead=f"--set limit=50000 (from {SAMPLED} on)",
+            f"a number of pictures an epoch, {where} does not say how many it has", instead="--set limit=50000"
         )
     pictures = min(size for size in (train.pictures, limit) if size is not None)
     # What the test part's own sample says of means must not be used: a network sees both parts the same way.
