@@ -39,7 +39,7 @@ TRIED = {
     ("gradient_dead", "slope"): (0.3, 0.5, 1, 2, 3),
     ("never_active", "warning"): (0.4, 0.6, 0.8, 1, 1.2, 1.6),
     ("dying", "warning"): (0.5, 0.75, 1, 1.25, 1.5, 1.9),
-    ("saturated", "warning"): (0.5, 1, 1.5, 2, 3, 4),
+    ("saturated", "warning"): (0.4, 0.6, 0.8, 1, 1.2, 1.6),
     ("vanishing", "warning"): (0.1, 0.3, 1, 3, 9),
     ("exploding", "warning"): (0.1, 0.3, 1, 3, 9),
     ("initialisation", "gain"): (0.9, 1, 1.1, 1.25),

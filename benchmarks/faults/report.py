@@ -54,6 +54,17 @@ def calibration(found: dict[str, Any]) -> Iterator[str]:
         f"out, as are {len(found['left_out']['cases'])} networks without a fault that did not learn. Both are listed "
         "in the file.\n"
     )
+    shares = [row["named"]["share"] for row in held["kinds"].values()]
+    missed = [
+        text
+        for text, met in (
+            ("95 % of faults named", held["named"]["share"] >= 0.95),
+            ("80 % of each kind", all(one is None or one >= 0.8 for one in shares)),
+            ("at most 2 % false alarms", held["false_alarms"]["share"] <= 0.02),
+        )
+        if not met
+    ]
+    yield f"Aims that the reported half misses: {', '.join(missed) or 'none'}.\n"
     if held["alarmed"]:
         alarms = "; ".join(f"{name} ({', '.join(rules)})" for name, rules in held["alarmed"].items())
         yield f"False alarms of the reported half: {alarms}.\n"

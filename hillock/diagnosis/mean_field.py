@@ -19,14 +19,17 @@ import math
 from collections.abc import Sequence
 
 import numpy
+from scipy import stats
 
-from hillock.diagnosis.site import Character, Site
+from hillock.diagnosis.site import SATURATION_SHARE, Character, Site
 
-__all__ = ["Prediction", "expectation", "predict"]
+__all__ = ["Prediction", "expectation", "expected_flat_share", "expected_saturated_share", "predict"]
 
 # Points of the quadrature over a standard normal variable: even, so that none lies on a kink at 0; 60 integrate a
 # kinked function to about 1 %.
 POINTS = 60
+# Quantiles of the standard normal distribution that stand for it where a share is asked for: exact to 1 / 400.
+QUANTILES = 400
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,6 +98,39 @@ def pair_expectation(character: Character, q: float, cosine: float) -> float:
     mixed = scale * (cosine * places[:, None] + math.sqrt(1 - cosine**2) * places[None, :])
     second = _at(character, "values", mixed.ravel()).reshape(mixed.shape) @ weights
     return float((first * second) @ weights)
+
+
+def expected_flat_share(character: Character) -> float:
+    """Return the share of flat values (|φ'| below 5 % of the largest) for z ~ N(0, 1): 0.03 for tanh.
+
+    N(0, 1) is what an activation receives where the weights are drawn with the gain made for it. Of a function that is
+    0 for every negative input only the high side counts.
+    """
+    return float(_flat(character, _quantiles()).mean())
+
+
+def expected_saturated_share(character: Character, common: float, limit: float) -> float:
+    """Return the expected share of units with at least `limit` flat values where units together receive N(0, 1).
+
+    `common`: the share of the inputs' power that all samples have in common. It shifts each unit, by N(0, common);
+    around that a unit sees N(., 1 - common).
+    """
+    common = min(max(common, 0.0), 1.0)
+    shifts, draws = math.sqrt(common) * _quantiles(), math.sqrt(1 - common) * _quantiles()
+    shares = _flat(character, shifts[:, None] + draws[None, :]).mean(axis=1)
+    return float((shares >= limit).mean())
+
+
+def _flat(character: Character, z: numpy.ndarray) -> numpy.ndarray:
+    slopes_squared = numpy.interp(z, character.grid.numpy(), character.slopes_squared.numpy())
+    flat: numpy.ndarray = slopes_squared < (SATURATION_SHARE * character.max_slope) ** 2
+    return flat & (z >= 0) if character.rectifying else flat
+
+
+@functools.lru_cache(maxsize=1)
+def _quantiles() -> numpy.ndarray:
+    found: numpy.ndarray = stats.norm.ppf((numpy.arange(QUANTILES) + 0.5) / QUANTILES)
+    return found
 
 
 def _input_cosine(site: Site) -> float:

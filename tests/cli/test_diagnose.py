@@ -119,7 +119,8 @@ def test_an_output_that_is_no_score_of_the_classes_is_a_sentence(
 ) -> None:
     (tmp_path / "odd.py").write_text(
         "from torch import nn\n\nclass Odd(nn.Module):\n    def __init__(self):\n        super().__init__()\n"
-        f"        self.layer = nn.Linear(64, 10)\n\n    def forward(self, x):\n        return self.layer(x.flatten(1)){answer}\n"
+        "        self.layer = nn.Linear(64, 10)\n\n"
+        f"    def forward(self, x):\n        return self.layer(x.flatten(1)){answer}\n"
     )
     assert run(["diagnose", f"{tmp_path / 'odd.py'}:Odd", "--data", "digits", "--samples", "64"]) == 2
     assert sentence in capsys.readouterr().err

@@ -11,7 +11,12 @@ from torch import nn
 
 from hillock.activations import moments
 from hillock.diagnosis import diagnose
-from hillock.diagnosis.mean_field import expectation, pair_expectation
+from hillock.diagnosis.mean_field import (
+    expectation,
+    expected_flat_share,
+    expected_saturated_share,
+    pair_expectation,
+)
 from hillock.diagnosis.site import characterise
 from hillock.layers.activation_layer import activation
 
@@ -44,3 +49,18 @@ def test_no_curve_is_drawn_through_what_theory_does_not_know(digits: Any) -> Non
     )
     found = diagnose(nn.Sequential(*network, nn.Linear(32, 10)), digits[:1])
     assert all(math.isnan(value) for value in found.profile("input_rms").predicted or ())
+
+
+@pytest.mark.parametrize(("name", "limit"), [("tanh", 2.1788), ("sigmoid", 4.3573), ("hard_tanh", 1.0), ("relu6", 6.0)])
+def test_the_healthy_share_of_flat_values_is_that_of_the_normal_tails(name: str, limit: float) -> None:
+    character = characterise(activation(name), torch.zeros(1, 1), 1)
+    tail = math.erfc(limit / math.sqrt(2)) / (2 if name == "relu6" else 1)
+    # Hard tanh is flat at 1 itself; the grid and the quantiles are exact to about half a percent.
+    assert expected_flat_share(character) == pytest.approx(tail, abs=0.01)
+
+
+def test_what_samples_have_in_common_saturates_units() -> None:
+    character = characterise(activation("hard_tanh"), torch.zeros(1, 1), 1)
+    shares = [expected_saturated_share(character, common, 0.932) for common in (0.0, 0.5, 0.8, 1.0)]
+    # By hand: |shift| above 1 + 1.49 √(1 - common), in units of √common: 2.91 for 0.5, 1.86 for 0.8, 1 for 1.
+    assert shares == pytest.approx([0.0, 0.004, 0.063, 0.317], abs=0.01)

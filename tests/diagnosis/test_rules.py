@@ -57,6 +57,26 @@ def test_large_weights_saturate_tanh_on_both_sides_but_never_relu(digits: Any, p
     assert not diagnose(perceptron(nn.Tanh, gain=1.0), digits).of("saturated")
 
 
+def test_a_function_that_is_flat_early_is_compared_with_its_own_healthy_input(digits: Any, perceptron: Any) -> None:
+    # Hard tanh is flat for a third of N(0, 1), and units differ by what all samples have in common.
+    network = perceptron(nn.Hardtanh, gain=2.0)
+    found = diagnose(network, digits)
+    assert not found.of("saturated")
+    assert diagnose(network, digits, limits={"saturated": {"responsive": 0.5, "warning": 0.05}}).of("saturated")
+    (first, *_) = diagnose(perceptron(nn.Hardtanh, gain=60.0), digits).of("saturated")
+    assert first.severity == "failure"
+    assert "a healthy unit is for 31 %" in first.explanation
+
+
+def test_few_samples_do_not_make_a_unit_saturated(digits: Any, perceptron: Any) -> None:
+    (inputs, targets), *_ = digits
+    network = perceptron(nn.Tanh, gain=60.0)
+    few = diagnose(network, [(inputs[:24], targets[:24])]).of("saturated")
+    assert few
+    assert {finding.severity for finding in few} == {"note"}
+    assert "too few to be sure" in few[0].explanation
+
+
 def test_the_first_producer_of_nan_is_named(digits: Any, perceptron: Any) -> None:
     network = perceptron(nn.ReLU)
     with torch.no_grad():
