@@ -1,8 +1,9 @@
 """Train every case of the fault library and keep what the probes saw, so that rules can be judged again in seconds.
 
-    python benchmarks/faults/collect.py FOLDER [MINUTES]
+    python benchmarks/faults/collect.py FOLDER [MINUTES] [HALF]
 
-Writes one file a case under FOLDER; cases that are there already are not trained again. Photographs are among the
+Writes one file a case under FOLDER; cases that are there already are not trained again. HALF is `chosen`, `looked_at`
+or `reported`; without it all are trained. Photographs are among the
 healthy controls if the environment variable HILLOCK_DATA names the folder of the development data.
 """
 
@@ -31,7 +32,7 @@ def main() -> None:
     folder, minutes = Path(sys.argv[1]), float(sys.argv[2]) if len(sys.argv) > 2 else float("inf")
     folder.mkdir(parents=True, exist_ok=True)
     ends = time.monotonic() + 60 * minutes
-    todo = cases()
+    todo = [case for case in cases() if len(sys.argv) < 4 or case.half == sys.argv[3]]
     for number, case in enumerate(todo, 1):
         path = folder / (case.name.replace("/", "-") + ".pickle")
         if path.exists():

@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from hillock.networks import network
 from hillock.randomness import generator
 
-ACTIVATIONS = {"chosen": CHOSEN_ON, "reported": REPORTED_ON}
+ACTIVATIONS = {"chosen": CHOSEN_ON, "looked_at": REPORTED_ON, "reported": REPORTED_ON}
 # What a perceptron of twenty layers without normalisation cannot be trained with.
-VANISHING = {"chosen": ("hard_sigmoid",), "reported": ("sigmoid",)}
+VANISHING = {"chosen": ("hard_sigmoid",), "looked_at": ("sigmoid",), "reported": ("sigmoid",)}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Kind:
     **Arguments**
 
     - `plant`: changes a healthy setting. `rules`: those that name this kind, by what they say.
-    - `networks`, `activations` (for the half to choose on and the half to report on): where it makes sense.
+    - `networks`, `activations` (by half): where it makes sense.
     - `optimisation`: a change of the recipe can repair it. Such a fault counts only if it hurt: if the accuracy fell
       below that of healthy controls. The other kinds are defects by their definition, whether or not ten digits suffer.
     """

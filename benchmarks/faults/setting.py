@@ -31,9 +31,11 @@ NETWORKS: dict[str, tuple[str, dict[str, Any], float]] = {
     "resnet8": ("resnet8", {"width": 8}, 0.05),
 }
 # Half of the activations is there to choose limits on, the other half to report; they share no activation and no seed.
+# The first half held back was looked at, and a rule was changed for what it showed: what is reported since then comes
+# from networks drawn after that, of the same activations.
 CHOSEN_ON = ("leaky_relu", "selu", "silu", "tanh")
 REPORTED_ON = ("relu", "elu", "gelu", "hard_tanh")
-FIRST_SEED = {"chosen": 0, "reported": 100}
+FIRST_SEED = {"chosen": 0, "looked_at": 100, "reported": 200}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,7 +56,7 @@ class Case:
 
     @property
     def half(self) -> str:
-        return "reported" if self.seed >= FIRST_SEED["reported"] else "chosen"
+        return max((first, half) for half, first in FIRST_SEED.items() if first <= self.seed)[1]
 
 
 @dataclasses.dataclass
