@@ -106,7 +106,7 @@ def _biases(name: str, value: float) -> Intervention:
 
 
 def _normalisation(plan: Plan) -> Plan | None:
-    """Put a batch norm before every activation that has none."""
+    """Put a batch norm after every hidden layer that has none."""
     recipe = plan.recipe
     if recipe is not None:
         plain = recipe.network.startswith("mlp") and recipe.network_options.get("normalisation") != "batch"
@@ -116,34 +116,33 @@ def _normalisation(plan: Plan) -> Plan | None:
 
 
 def normalised(network: nn.Module) -> nn.Module:
-    """Put a batch norm between each linear or convolution layer and the activation that follows it in a sequence."""
-    from hillock.layers.recognise import recognise
-
+    """Put a batch norm where a sequence has a linear or convolution layer and none: see `_place`."""
     for parent in list(network.modules()):
         if not isinstance(parent, nn.Sequential):
             continue
-        names = list(parent._modules)
-        for before, after in itertools.pairwise(names):
-            layer, activation = parent._modules[before], parent._modules[after]
-            if activation is None or recognise(activation) is None:
-                continue
-            norm: nn.Module | None = None
+        for before, after in itertools.pairwise(list(parent._modules)):
+            layer, follower = parent._modules[before], parent._modules[after]
             if isinstance(layer, nn.Linear):
-                norm = nn.BatchNorm1d(layer.out_features)
+                norm: nn.Module = nn.BatchNorm1d(layer.out_features)
             elif isinstance(layer, nn.Conv2d):
                 norm = nn.BatchNorm2d(layer.out_channels)
-            elif isinstance(layer, nn.Identity) and before.startswith("norm"):
-                width = _width_before(parent, before)
-                norm = None if width is None else nn.BatchNorm2d(width)
-            if norm is not None:
-                parent._modules[after] = nn.Sequential(norm, activation)
+            else:
+                continue
+            parent._modules[after] = _place(norm, after, follower)
     return network
 
 
-def _width_before(parent: nn.Sequential, name: str) -> int | None:
-    names = list(parent._modules)
-    before = parent._modules[names[names.index(name) - 1]]
-    return before.out_channels if isinstance(before, nn.Conv2d) else None
+def _place(norm: nn.Module, name: str, follower: nn.Module | None) -> nn.Module | None:
+    """What to put in place of the module that follows a layer: the norm in an empty slot for one, or before an
+    activation; anything else (a norm, a pooling) stays as it is.
+    """
+    from hillock.layers.recognise import recognise
+
+    if isinstance(follower, nn.Identity) and name.startswith("norm"):
+        return norm
+    if follower is None or recognise(follower) is None:
+        return follower
+    return nn.Sequential(norm, follower)
 
 
 def _residual(plan: Plan) -> Plan | None:
@@ -188,7 +187,7 @@ INTERVENTIONS: tuple[Intervention, ...] = (
     _rate("rate*100", 100.0),
     _rate("rate*1000", 1000.0),
     Intervention("gain", "weights drawn anew with the gain made for the activation", _gain),
-    Intervention("normalisation", "a batch norm before every activation", _normalisation),
+    Intervention("normalisation", "a batch norm after every hidden layer that has none", _normalisation),
     Intervention("residual", "the residual twin of the plain network", _residual),
     _activation("relu"),
     _activation("leaky_relu"),

@@ -65,10 +65,25 @@ def test_findings_propose_their_remedies_in_all_strengths() -> None:
     assert [one.name for one in proposed([finding, note])] == ["rate/3", "rate/10", "rate/100", "clipping"]
 
 
-def test_normalisation_is_put_before_every_activation() -> None:
+def test_normalisation_is_put_after_every_hidden_layer() -> None:
     model = normalised(network("mlp5", activation="tanh", input_channels=1, image_size=8, width=16))
     assert sum(isinstance(module, nn.BatchNorm1d) for module in model.modules()) == 4
     model(torch.randn(8, 1, 8, 8))
+
+
+@pytest.mark.parametrize("name", ["plain8", "resnet8"])
+def test_normalisation_reaches_layers_whose_activation_comes_later(name: str) -> None:
+    # The second layer of a block is activated only after the sum, outside of its sequence.
+    whole = network(name, activation="relu", input_channels=1, image_size=8, width=8)
+    count = sum(isinstance(module, nn.BatchNorm2d) for module in whole.modules())
+    assert count >= 7
+    for module in list(whole.modules()):
+        for child, old in list(module.named_children()):
+            if isinstance(old, nn.BatchNorm2d):
+                setattr(module, child, nn.Identity())
+    assert sum(isinstance(module, nn.BatchNorm2d) for module in normalised(whole).modules()) == count
+    assert sum(isinstance(module, nn.BatchNorm2d) for module in normalised(whole).modules()) == count
+    whole(torch.randn(8, 1, 8, 8))
 
 
 def test_wrong_requests_are_refused(shown: Pictures) -> None:
