@@ -10,7 +10,7 @@ import dataclasses
 import itertools
 import re
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import nn
@@ -61,6 +61,15 @@ class Intervention:
     name: str
     what: str
     apply: Callable[[Plan], Plan | None]
+
+    @property
+    def part(self) -> str:
+        """What it changes: two of the same part cannot be made at once.
+
+        >>> find("rate/3").part, find("activation=elu").part, find("gain").part
+        ('rate', 'activation', 'gain')
+        """
+        return re.split(r"[/*=+]", self.name)[0]
 
 
 def _rate(name: str, factor: float) -> Intervention:
@@ -120,15 +129,16 @@ def normalised(network: nn.Module) -> nn.Module:
     for parent in list(network.modules()):
         if not isinstance(parent, nn.Sequential):
             continue
-        for before, after in itertools.pairwise(list(parent._modules)):
-            layer, follower = parent._modules[before], parent._modules[after]
+        slots = cast("dict[str, nn.Module | None]", parent._modules)  # a slot may be empty, which torch leaves untyped
+        for before, after in itertools.pairwise(list(slots)):
+            layer, follower = slots[before], slots[after]
             if isinstance(layer, nn.Linear):
                 norm: nn.Module = nn.BatchNorm1d(layer.out_features)
             elif isinstance(layer, nn.Conv2d):
                 norm = nn.BatchNorm2d(layer.out_channels)
             else:
                 continue
-            parent._modules[after] = _place(norm, after, follower)
+            slots[after] = _place(norm, after, follower)
     return network
 
 

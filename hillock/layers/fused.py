@@ -143,7 +143,7 @@ class FusedMaxPool2d(nn.MaxPool2d):
         settings = (self.kernel_size, self.stride, self.padding)
         square = all(isinstance(setting, int) for setting in settings)
         if not square or self.dilation != 1 or self.ceil_mode or self.return_indices:
-            return super().forward(x)
+            return cast(Tensor, super().forward(x))
         side, stride, padding = cast(tuple[int, int, int], settings)
         if takes(x, side, padding):
             return max_pool(x, side, stride, padding)

@@ -58,9 +58,13 @@ def build_optimizer(model: nn.Module, settings: OptimizerSettings) -> torch.opti
     if settings.kind == "adamw":
         return torch.optim.AdamW(groups, lr=rate, betas=settings.betas, eps=settings.epsilon, fused=True)
     if settings.kind == "muon":
+        # The groups are sorted by rule, so which matrix is the network's last is known here alone.
+        matrices = [parameter for parameter in model.parameters() if parameter.requires_grad and parameter.ndim >= 2]
+        head = matrices[-1] if len(matrices) > 1 else None
         return Muon(
-            groups, lr=rate, momentum=settings.momentum, nesterov=settings.nesterov, fixed_norm=settings.fixed_norm
-        )
+            groups, lr=rate, momentum=settings.momentum, nesterov=settings.nesterov,
+            fixed_norm=settings.fixed_norm, rounds=settings.orthogonal_rounds, head=head,
+        )  # fmt: skip
     if settings.momentum_form == "caffe":
         if settings.nesterov:
             raise UsageError("nesterov = false with the Caffe form of momentum", instead='momentum_form = "torch"')
@@ -108,21 +112,28 @@ class Muon(torch.optim.Optimizer):
 
     For a weight seen as a matrix [outputs, inputs * kernel]: v <- momentum v + g; u = g + momentum v (Nesterov);
     w <- (1 - rate decay) w - rate sqrt(max(1, outputs / inputs)) orthogonal(u). Vectors and scalars take plain Nesterov
-    SGD steps with the same rate, and so does the last weight (the head), as its rows are class scores.
+    SGD steps with the same rate, and so does `head`, the weight whose rows are class scores.
 
     fixed_norm: before each update w is scaled to the norm sqrt(outputs), which is that of an orthogonal matrix, so that
-    the rate is a relative one; for weights whose scale a normalisation undoes.
+    the rate is a relative one; for weights whose scale a normalisation undoes. rounds: of `orthogonal`.
 
     Source: Jordan et al. 2024, https://kellerjordan.github.io/posts/muon
     """
 
     def __init__(
-        self, params: Iterable[Any], lr: float, momentum: float = 0.95, nesterov: bool = True, fixed_norm: bool = False
+        self,
+        params: Iterable[Any],
+        lr: float,
+        momentum: float = 0.95,
+        nesterov: bool = True,
+        fixed_norm: bool = False,
+        rounds: int = 5,
+        head: Tensor | None = None,
     ) -> None:
         super().__init__(params, {"lr": lr, "momentum": momentum, "nesterov": nesterov, "weight_decay": 0.0})
         self.fixed_norm = fixed_norm
-        matrices = [p for group in self.param_groups for p in group["params"] if p.ndim >= 2]
-        self._head = matrices[-1] if len(matrices) > 1 else None
+        self.rounds = rounds
+        self._head = head
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
@@ -143,20 +154,21 @@ class Muon(torch.optim.Optimizer):
                         parameter.mul_(len(parameter) ** 0.5 / parameter.norm())
                     matrix = update.reshape(len(update), -1)
                     scale = max(1.0, matrix.shape[0] / matrix.shape[1]) ** 0.5
-                    update = orthogonal(matrix).view(parameter.shape) * scale
+                    update = orthogonal(matrix, self.rounds).view(parameter.shape) * scale
                 parameter.add_(update, alpha=-group["lr"])
 
 
-# Coefficients of x -> a x + b x^3 + c x^5 that lift every singular value in (0, 1] towards 1 in five rounds.
+# Coefficients of x -> a x + b x^3 + c x^5 that lift singular values in (0, 1] towards 1; five rounds lift all.
 # Source: Jordan et al. 2024, as above.
 _QUINTIC = (3.4445, -4.7750, 2.0315)
-_ROUNDS = 5
 # Elements from which bfloat16 products repay their casts.
 _LARGE = 2**14
 
 
-def orthogonal(matrix: Tensor) -> Tensor:
+def orthogonal(matrix: Tensor, rounds: int = 5) -> Tensor:
     """Return a nearly orthogonal matrix with the singular vectors of `matrix` [m, n], singular values near 1.
+
+    After n rounds, singular values below about 3.4445^-n of the matrix's norm are not there yet.
 
     Large matrices are multiplied in bfloat16 where the processor or GPU has it, as the source does.
     """
@@ -165,7 +177,7 @@ def orthogonal(matrix: Tensor) -> Tensor:
     wide = wide / (wide.norm() + 1e-7)
     if wide.numel() >= _LARGE and (wide.is_cuda or _has_matrix_unit()):
         wide = wide.bfloat16()
-    for _ in range(_ROUNDS):
+    for _ in range(rounds):
         square = wide @ wide.T
         inner = torch.addmm(square, square, square, beta=b, alpha=c)
         wide = torch.addmm(wide, inner, wide, beta=a)

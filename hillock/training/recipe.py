@@ -85,6 +85,8 @@ class OptimizerSettings(Settings):
     nesterov: bool = True
     fixed_norm: bool = False
     """muon: before each update scale every matrix to the norm sqrt(outputs), so that the rate is a relative one."""
+    orthogonal_rounds: Annotated[int, Field(ge=1)] = 5
+    """muon: rounds of the iteration that lifts singular values towards 1; fewer leave the small ones small."""
     weight_decay: NotNegative = 5e-4
     """Added to the gradient as weight_decay * w (adamw and muon: decoupled, w -= rate * weight_decay * w)."""
     betas: tuple[Share, Share] = (0.9, 0.999)

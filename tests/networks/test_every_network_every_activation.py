@@ -62,6 +62,11 @@ def representatives(name: str) -> list[str]:
     return ["hard_sigmoid", "sigmoid"] if name.startswith("gcnn") else ["relu", "gelu", "prelu"]
 
 
+NEVER_TRAINED = {
+    "fast_cifar": {"whiten.weight", *(f"groups.{group}.norm{place}.weight" for group in (1, 2, 3) for place in (1, 2))}
+}
+
+
 def stays_finite(name: str, activation: str) -> bool:
     """x³ after x³ after x³ overflows, and so does a product of unbounded gates over blocks."""
     return activation not in FASTER_THAN_LINEAR and not (name.startswith("gcnn") and activation not in BOUNDED)
@@ -109,6 +114,9 @@ def test_forward_and_backward_with_every_activation(name: str) -> None:
         assert logits.isfinite().all(), activation
         nn.functional.cross_entropy(logits.flatten(0, -2), torch.zeros(logits.shape[:-1].numel(), dtype=int)).backward()
         for path, parameter in net.named_parameters():
+            if path in NEVER_TRAINED.get(name, ()):
+                assert parameter.grad is None, (activation, path)
+                continue
             assert parameter.grad is not None, (activation, path)
             assert parameter.grad.isfinite().all(), (activation, path)
 
@@ -142,7 +150,8 @@ def test_bfloat16_autocast_and_channels_last(name: str) -> None:
         # bfloat16 rounds to 2^-9; some ten layers add their roundings up, deep networks without a norm most.
         assert (rough.float() - expected).abs().max() <= 0.15 * expected.abs().max() + 1e-3, activation
         rough.float().square().sum().backward()
-        assert all(parameter.grad.isfinite().all() for parameter in net.parameters()), activation
+        trained = [p for path, p in net.named_parameters() if path not in NEVER_TRAINED.get(name, ())]
+        assert all(parameter.grad.isfinite().all() for parameter in trained), activation
 
 
 @pytest.mark.filterwarnings("ignore:.*script_method.*:DeprecationWarning")  # the compiler's own import

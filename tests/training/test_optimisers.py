@@ -90,7 +90,7 @@ def test_muon_learns_a_linear_map() -> None:
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.copy_(torch.randn(parameter.shape, generator=generator) * 0.3)
-    optimizer = Muon(model.parameters(), lr=0.02, momentum=0.9)
+    optimizer = Muon(model.parameters(), lr=0.02, momentum=0.9, head=model[1].weight)
     losses = []
     for _ in range(150):
         optimizer.zero_grad()
@@ -108,13 +108,29 @@ def test_muons_fixed_norm_makes_the_scale_of_a_weight_irrelevant() -> None:
     ends = []
     for scale in (1.0, 10.0):
         weight, last = nn.Parameter(scale * start), nn.Parameter(head.clone())
-        optimizer = Muon([weight, last], lr=0.1, momentum=0.0, fixed_norm=True)
+        optimizer = Muon([weight, last], lr=0.1, momentum=0.0, fixed_norm=True, head=last)
         for _ in range(3):
             optimizer.zero_grad()
             nn.functional.normalize(inputs @ weight.T).matmul(last.T).square().sum().backward()
             optimizer.step()
         ends.append(weight.detach())
     assert torch.allclose(ends[0], ends[1], rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("rules", [(), (GroupRule(match="name:^1"),), (GroupRule(match="name:^0"),)])
+def test_muon_leaves_the_head_to_plain_steps_whatever_the_groups(rules: tuple[GroupRule, ...]) -> None:
+    model = nn.Sequential(nn.Linear(8, 6), nn.Linear(6, 4))
+    settings = OptimizerSettings(
+        kind="muon", learning_rate=0.5, momentum=0.0, weight_decay=0.0, fixed_norm=True, groups=rules
+    )
+    optimizer = build_optimizer(model, settings)
+    before = [layer.weight.detach().clone() for layer in model]
+    for parameter in model.parameters():
+        parameter.grad = torch.full_like(parameter, 0.125)
+    optimizer.step()
+    assert torch.equal(model[1].weight, before[1] - 0.0625)
+    change = model[0].weight - before[0] * (6**0.5 / before[0].norm())
+    assert torch.linalg.matrix_norm(change, 2) > 0.3
 
 
 def test_a_large_matrix_is_made_orthogonal_too() -> None:
