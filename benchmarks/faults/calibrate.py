@@ -7,6 +7,8 @@
 * A fault is *named* if a rule that describes it fires with a warning or failure, *noticed* if any rule does.
 * A fault of the recipe counts only if it *hurt*: accuracy below the 95 % prediction interval of healthy controls of
   the same network and activation. Those that were planted and did no harm are reported apart.
+* Cases that share network, activation and seed share a draw and are not independent; shares are given over cases and,
+  for false alarms, over draws (a draw is alarmed if any of its cases is).
 """
 
 from __future__ import annotations
@@ -52,6 +54,18 @@ TRIED = {
     ("labels", "factor"): (0.9, 1, 1.2, 1.5),
     ("constant_units", "warning"): (0.5, 1, 2, 3),
     ("batch_norm", "factor"): (0.8, 1, 1.5, 2.5),
+}
+
+# What the first half held back gave, and what followed; since then it counts as looked at.
+BEFORE = {
+    "named": {"hits": 101, "trials": 101},
+    "false_alarms": {"hits": 4, "trials": 118},
+    "alarmed": "four ways to train one network: mlp6, hard_tanh, seed 100; all by `saturated`",
+    "change": (
+        "`saturated` counted a unit with 90 % flat values, whatever the activation, and warned from 10 % of units. It "
+        "now subtracts what the activation shows for z ~ N(0, 1), asks for enough samples, and shares the limit of "
+        "dead units (25 %)"
+    ),
 }
 
 
@@ -173,6 +187,7 @@ def table(outcomes: Sequence[Outcome], harm: Harm, limits: Limits) -> dict[str, 
         "named": rate(sum(named(outcome, found) for outcome, found in faults), len(faults)),
         "noticed": rate(sum(bool(found) for _, found in faults), len(faults)),
         "false_alarms": rate(sum(bool(found) for _, found in controls), len(controls)),
+        "false_alarms_by_draw": _by_draw(controls),
         "alarmed": {outcome.case.name: sorted(found) for outcome, found in controls if found},
         "planted_without_harm": {
             "cases": sorted(outcome.case.name for outcome, _ in harmless),
@@ -181,6 +196,14 @@ def table(outcomes: Sequence[Outcome], harm: Harm, limits: Limits) -> dict[str, 
         "kinds": kinds,
         "rules": {rule: _of_rule(rule, faults, controls) for rule in rules()},
     }
+
+
+def _by_draw(seen: Sequence[tuple[Outcome, set[str]]]) -> dict[str, Any]:
+    """Count networks drawn, not ways to train them."""
+    draws: dict[tuple[str, str, int], bool] = defaultdict(bool)
+    for outcome, found in seen:
+        draws[outcome.case.network, outcome.case.activation, outcome.case.seed] |= bool(found)
+    return rate(sum(draws.values()), len(draws))
 
 
 def _of_rule(rule: str, faults: Sequence[Any], controls: Sequence[Any]) -> dict[str, Any]:
@@ -220,6 +243,7 @@ def result(outcomes: Sequence[Outcome], peers: Mapping[str, Any]) -> dict[str, A
     """Everything that is stored."""
     harm = Harm(outcomes)
     first = [outcome for outcome in outcomes if outcome.case.half == "chosen"]
+    looked_at = [outcome for outcome in outcomes if outcome.case.half == "looked_at"]
     second = [outcome for outcome in outcomes if outcome.case.half == "reported"]
     limits, trials = chosen(first, harm)
     reported = table(second, harm, limits)
@@ -232,6 +256,8 @@ def result(outcomes: Sequence[Outcome], peers: Mapping[str, Any]) -> dict[str, A
         "limits_changed": limits,
         "trials": trials,
         "chosen_on": table(first, harm, limits),
+        "before": BEFORE,
+        "looked_at": table(looked_at, harm, limits),
         "held_back": reported,
         "beside_peers": beside(second, harm, limits, peers),
     }

@@ -37,16 +37,24 @@ def calibration(found: dict[str, Any]) -> Iterator[str]:
         "(`kinds.py`), and trains them beside healthy controls: every scalar activation of the catalogue, and other "
         "batch sizes, rates, optimisers, depths, widths, normalisations, inputs and data (`controls.py`). The cases "
         "fall into two halves that share neither an activation nor a seed: limits are chosen on one, what follows is "
-        f"reported on the other. Stored are {found['cases']} cases, a random sample of the library "
-        "(`benchmarks/results/calibration.json`); intervals are 95 % (Clopper & Pearson).\n"
+        f"reported on the other. Stored are {found['cases']} cases (`benchmarks/results/calibration.json`); intervals "
+        "are 95 % (Clopper & Pearson).\n"
     )
-    yield "| | half to choose on | half to report |\n|---|---|---|"
+    before = found["before"]
+    yield (
+        f"The first half held back gave {before['named']['hits']} of {before['named']['trials']} faults named and "
+        f"{before['false_alarms']['hits']} false alarms of {before['false_alarms']['trials']}, {before['alarmed']}. "
+        f"{before['change']}. So that half was looked at; the half reported here was drawn after the change, of the "
+        "same activations with other seeds, and every fault and variant has a network of its own.\n"
+    )
+    yield "| | half to choose on | looked at | half to report |\n|---|---|---|---|"
     for name, text in (
         ("named", "faults named by a rule that describes them"),
         ("noticed", "faults noticed by any rule"),
         ("false_alarms", "false alarms on healthy controls"),
+        ("false_alarms_by_draw", "the same, by networks drawn"),
     ):
-        yield f"| {text} | {share(chosen[name])} | {share(held[name])} |"
+        yield f"| {text} | {share(chosen[name])} | {share(found['looked_at'][name])} | {share(held[name])} |"
     yield (
         f"\nLimits that the choice changed from what the rules ship with: {changed}. A fault of the recipe counts only "
         "if accuracy fell below the 95 % prediction interval of healthy controls of the same network and activation; "

@@ -33,7 +33,7 @@ from torch import nn
 
 from hillock import provenance
 from hillock.diagnosis.interval import share_interval
-from hillock.diagnosis.interventions import INTERVENTIONS, Plan, find, proposed
+from hillock.diagnosis.interventions import INTERVENTIONS, Plan, proposed
 from hillock.diagnosis.treat import Pictures, Treatment, short_run, treat_plan
 from hillock.errors import UsageError
 from hillock.randomness import generator
@@ -94,10 +94,9 @@ def treated(case: Case) -> dict[str, Any]:
     except UsageError as problem:  # the findings propose nothing that can be tried
         return {**answer, "chosen": None, "repaired": False, "why": str(problem)}
     answer |= claim(treatment)
-    if treatment.chosen is None:
+    cured = treatment.plan
+    if cured is None:
         return {**answer, "repaired": False}
-    cured = find(treatment.chosen.name).apply(sick)
-    assert cured is not None
     after = float(numpy.mean(errors(cured)))
     return {**answer, "treated": after, "repaired": after <= bound}
 
@@ -121,10 +120,8 @@ def unneeded(case: Case) -> dict[str, Any]:
     control = plan(case)
     treatment = treat_plan(control, shown(), INTERVENTIONS, seeds=SEEDS, steps=STEPS)
     answer = {"case": case.name, **claim(treatment)}
-    if treatment.chosen is not None:
-        cured = find(treatment.chosen.name).apply(control)
-        assert cured is not None
-        differences = numpy.array(errors(cured)) - numpy.array(errors(control))
+    if treatment.plan is not None:
+        differences = numpy.array(errors(treatment.plan)) - numpy.array(errors(control))
         answer |= {"fresh_difference": float(differences.mean()), "true": bool(differences.mean() < 0)}
     return answer
 

@@ -37,6 +37,25 @@ def test_a_rate_a_hundred_times_too_high_is_repaired_by_a_lower_one(shown: Pictu
     assert "do this: rate/100" in treatment.text
 
 
+def test_what_takes_two_changes_is_repaired_by_both_together(shown: Pictures) -> None:
+    def build(seed: int) -> nn.Module:
+        model = builder()(seed)
+        with torch.no_grad():
+            for layer in model.modules():
+                if isinstance(layer, nn.Linear):
+                    layer.weight.mul_(0.05)
+        return model
+
+    treatment = treat_plan(Plan(build, rate=0.0005), shown, [find("rate*100"), find("gain")], seeds=4, steps=40)
+    assert treatment.chosen is not None
+    assert treatment.chosen.name == "rate*100 and gain"
+    assert treatment.plan is not None
+    assert treatment.plan.changes == ("rate*100", "gain")
+    assert treatment.plan.rate == pytest.approx(0.05)
+    same_part = treat_plan(Plan(build, rate=0.0005), shown, [find("rate*100"), find("rate*10")], seeds=3, steps=20)
+    assert all(" and " not in effect.name for effect in same_part.effects)
+
+
 def test_nothing_helps_a_training_that_has_nothing_wrong(shown: Pictures) -> None:
     plan = Plan(builder(), rate=0.05)
     treatment = treat_plan(plan, shown, [find("rate/100"), find("rate/10")], seeds=3, steps=40)
