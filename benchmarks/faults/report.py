@@ -137,14 +137,24 @@ def watching() -> Iterator[str]:
     if not files:
         return
     yield "\n### What watching cost\n"
-    yield "| network | cost of watched stretches | with the first probe | own figure | probes |\n|---|---|---|---|---|"
+    yield (
+        "Measured in turns with unwatched stretches of the same training (`watching_cost.py`), default settings: a "
+        "probe every 50 steps if it fits into 2 % of the time, so on a processor the interval is longer. The first "
+        "probe comes before the first step; a training shorter than the steps of the fourth column pays more than 2 % "
+        "for it. The own figure is what the run prints.\n"
+    )
+    yield (
+        "| network | watched over unwatched | with the first probe | within 2 % from step | steps between probes | "
+        "own figure | probes |\n|---|---|---|---|---|---|---|"
+    )
     for path in files:
         found = json.loads(path.read_text(encoding="utf-8"))
         low, high = found["cost"]["interval"]
         yield (
             f"| {found['network']}, {found['image_size']} pixels, batch {found['batch']} | {found['cost']['mean']:.1%} "
             f"({low:.1%} to {high:.1%}, {found['pairs']} pairs) | {found['cost_with_first_probe']:.1%} | "
-            f"{found['own_figure']:.1%} | {found['probes']} |"
+            f"{found['within_budget_from_step']} | {found['steps_between_probes']} | {found['own_figure']:.1%} | "
+            f"{found['probes']} in {found['watched_steps']} steps |"
         )
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -48,3 +51,19 @@ def perceptron() -> Callable[..., nn.Sequential]:
         return redraw(nn.Sequential(*layers, nn.Linear(units, 10)), gain)
 
     return build
+
+
+@pytest.fixture(scope="session")
+def example() -> Callable[[str], Any]:
+    """Loads one of the examples as a module: example("plain_loop")."""
+
+    def load(name: str) -> Any:
+        path = Path(__file__).resolve().parents[2] / "examples" / f"{name}.py"
+        specification = importlib.util.spec_from_file_location(name, path)
+        assert specification is not None
+        assert specification.loader is not None
+        module = importlib.util.module_from_spec(specification)
+        specification.loader.exec_module(module)
+        return module
+
+    return load

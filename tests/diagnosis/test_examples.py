@@ -2,28 +2,15 @@
 
 from __future__ import annotations
 
-import importlib.util
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import torch
 from torch import nn
 
-EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 
-
-def load(name: str) -> Any:
-    specification = importlib.util.spec_from_file_location(name, EXAMPLES / f"{name}.py")
-    assert specification is not None
-    assert specification.loader is not None
-    module = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(module)
-    return module
-
-
-def test_the_plain_loop_is_watched(capsys: Any) -> None:
-    diagnosis = load("plain_loop").main(steps=60)
+def test_the_plain_loop_is_watched(example: Any, capsys: Any) -> None:
+    diagnosis = example("plain_loop").main(steps=60)
     assert diagnosis.facts["stage"] == "trained"
     assert "plain loop: " in capsys.readouterr().out
 
@@ -48,9 +35,9 @@ def steps(model: nn.Module, loss: Any, count: int = 6) -> None:
         optimizer.step()
 
 
-def test_the_hugging_face_callback_watches(digits: Any) -> None:
+def test_the_hugging_face_callback_watches(example: Any, digits: Any) -> None:
     batch = {"pixel_values": digits[0][0], "labels": digits[0][1]}
-    callback = load("huggingface_callback").HillockHealth(batch, every=2)
+    callback = example("huggingface_callback").HillockHealth(batch, every=2)
     model, logs = Answering(), {"loss": 1.0}
     callback.on_train_begin(None, None, None, model=model)
     steps(model, lambda: model(**batch).loss)
@@ -60,8 +47,8 @@ def test_the_hugging_face_callback_watches(digits: Any) -> None:
     assert logs["health_loss"] > 0
 
 
-def test_the_lightning_callback_watches_and_can_stop(digits: Any) -> None:
-    callback = load("lightning_callback").HillockHealth(digits[0], every=2, stop_on=("failure",))
+def test_the_lightning_callback_watches_and_can_stop(example: Any, digits: Any) -> None:
+    callback = example("lightning_callback").HillockHealth(digits[0], every=2, stop_on=("failure",))
     model = nn.Sequential(nn.Flatten(), nn.Linear(64, 16), nn.ReLU(), nn.Linear(16, 10))
     trainer = SimpleNamespace(should_stop=False)
     callback.on_train_start(trainer, model)
