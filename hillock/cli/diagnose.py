@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def diagnose(
-    target: Annotated[str | None, typer.Argument(help="Run folder, or FILE.py:FUNCTION that builds a network.")] = None,
+    target: Annotated[str | None, typer.Argument(help="Run folder or its checkpoint, or FILE.py:FUNCTION.")] = None,
     data: door.Data = None,
     image_size: door.ImageSize = None,
     samples: Annotated[int, typer.Option("--samples", min=1, help="Pictures to look at.")] = 512,
@@ -48,6 +48,8 @@ def diagnose(
         hillock diagnose model.py:build_model --data digits --fail-on 'vanishing,saturated>0.2'
 
         hillock diagnose runs/digits-plain56-relu --against runs/digits-plain20-relu
+
+        hillock diagnose runs/digits-mlp20-sigmoid/checkpoint.pt
 
         hillock diagnose --explain vanishing
 

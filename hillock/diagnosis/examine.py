@@ -166,7 +166,8 @@ def diagnose_run(
 
     **Arguments**
 
-    - `folder`: a run folder. `weights`: `last` or `best`.
+    - `folder`: a run folder, or in one the file of the weights meant (`checkpoint.pt`, `best.safetensors`).
+      `weights`: `last` or `best`, for a folder.
     - `against`: the run of a shallower network trained alike, to judge `degradation`.
 
     **Errors** `CheckpointError` if the folder holds no run that can be opened; `UsageError` if the two runs differ in
@@ -174,8 +175,7 @@ def diagnose_run(
     """
     from hillock.training import Run
 
-    run = Run.open(Path(folder))
-    model = run.load_model(weights=weights)
+    run, model = _opened(Path(folder), weights)
     evidence = probe(model, run_batches(run), None, stage="trained", samples=samples, history=run_history(run))
     if against is not None:
         other = Run.open(Path(against))
@@ -187,6 +187,28 @@ def diagnose_run(
     born = [Finding.from_dict(fields) for fields in first.get("findings", ()) if fields["rule"] in BIRTH_RULES]
     kept = [finding for finding in born if _still_counts(finding)]
     return dataclasses.replace(diagnosis, findings=ordered([*diagnosis.findings, *kept]))
+
+
+def _opened(path: Path, weights: str) -> tuple[Run, nn.Module]:
+    """Return a run and its network with the weights that the folder, or the file in it, stands for."""
+    from hillock.training import Run
+    from hillock.training.checkpoint import CURRENT, load_checkpoint
+    from hillock.training.run import build_network
+    from hillock.training.run_folder import BEST, WEIGHTS
+
+    if not path.is_file():
+        run = Run.open(path)
+        return run, run.load_model(weights=weights)
+    run = Run.open(path.parent)
+    if path.name == CURRENT and (found := load_checkpoint(path.parent)) is not None:
+        model = build_network(run.recipe, run.facts)
+        model.load_state_dict(found[0]["model"])
+        return run, model.eval()
+    if path.name not in (WEIGHTS, BEST):
+        raise UsageError(
+            f"a run's {CURRENT}, {WEIGHTS} or {BEST}", got=str(path), instead=f"hillock diagnose {path.parent}"
+        )
+    return run, run.load_model(weights="best" if path.name == BEST else "last")
 
 
 def _still_counts(finding: Finding) -> bool:

@@ -102,6 +102,21 @@ def test_a_run_is_examined_and_followed(sick_run: Path, capsys: Any) -> None:
     assert "vanishing" in capsys.readouterr().out
 
 
+def test_a_checkpoint_is_examined_as_its_run(sick_run: Path, capsys: Any) -> None:
+    assert run(["diagnose", str(sick_run / "checkpoint.pt"), "--json"]) == 1
+    found = Diagnosis.from_dict(json.loads(capsys.readouterr().out))
+    assert found.of("vanishing")
+    assert found.facts["loss"] == pytest.approx(diagnosed_loss(sick_run, capsys))
+    assert run(["diagnose", str(sick_run / "recipe.toml")]) == 2
+    assert "expected a run's checkpoint.pt" in capsys.readouterr().err
+
+
+def diagnosed_loss(target: Path, capsys: Any) -> float:
+    run(["diagnose", str(target / "weights.safetensors"), "--json"])
+    loss: float = json.loads(capsys.readouterr().out)["facts"]["loss"]
+    return loss
+
+
 def test_treat_finds_what_helps_the_run_and_writes_the_recipe(sick_run: Path, capsys: Any, tmp_path: Path) -> None:
     from hillock.training import Recipe
 

@@ -1,4 +1,7 @@
-"""Weights after 200 steps are identical with and without watching: eager, compiled, bfloat16, two processes."""
+"""Weights after 200 steps are identical with and without watching.
+
+Eager, compiled, bfloat16, with accumulated gradients and averaged weights, and with two processes.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from hillock.diagnosis import watch
 from hillock.networks import network
@@ -32,6 +36,7 @@ def trained(digits: Any, mode: str, *, watched: bool) -> list[Tensor]:
     model = build()
     call: Any = torch.compile(model) if mode == "compiled" else model
     optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9)
+    averaged = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(0.9), use_buffers=True)
     seen: Any = contextlib.nullcontext()
     if watched:
         seen = watch(call, digits[0], every=40, budget=100.0, optimizer=optimizer)
@@ -39,22 +44,24 @@ def trained(digits: Any, mode: str, *, watched: bool) -> list[Tensor]:
         for step in range(STEPS):
             inputs, targets = digits[step % len(digits)]
             optimizer.zero_grad()
-            with torch.autocast("cpu", torch.bfloat16, enabled=mode == "bfloat16"):
-                loss = nn.functional.cross_entropy(call(inputs[:32]), targets[:32])
-            loss.backward()
+            for part in (slice(32), slice(32, 64)) if mode == "accumulated" else (slice(32),):
+                with torch.autocast("cpu", torch.bfloat16, enabled=mode == "bfloat16"):
+                    loss = nn.functional.cross_entropy(call(inputs[part]), targets[part])
+                loss.backward()
             optimizer.step()
+            averaged.update_parameters(model)
     if watched:
         assert health.step == STEPS
         assert len(health.lines) == 7
         assert health.lines[2]["updates"]
-    return [value.clone() for value in model.state_dict().values()]
+    return [value.clone() for value in (*model.state_dict().values(), *averaged.state_dict().values())]
 
 
 # What torch's own compiler warns about is not ours to fix.
 @pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
 @pytest.mark.filterwarnings("ignore:.*:UserWarning:torch")
 @pytest.mark.filterwarnings("ignore:.*:FutureWarning:torch")
-@pytest.mark.parametrize("mode", ["eager", "bfloat16", "compiled"])
+@pytest.mark.parametrize("mode", ["eager", "bfloat16", "compiled", "accumulated"])
 def test_watching_changes_no_bit(digits: Any, mode: str) -> None:
     plain = trained(digits, mode, watched=False)
     with torch._dynamo.config.patch(error_on_recompile=mode == "compiled"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from typing import Any
 
 import pytest
@@ -169,6 +170,12 @@ def test_what_was_not_seen_is_listed(digits: Any) -> None:
     lines = probe(Blind(), digits).not_seen
     assert any("operator exp" in line for line in lines)
     assert any(line.startswith("never: Linear did not run") for line in lines)
+
+
+def test_what_is_kept_does_not_grow_with_the_number_of_samples(digits: Any, perceptron: Any) -> None:
+    sizes = [len(pickle.dumps(probe(perceptron(nn.Tanh), digits[:count]).sites)) for count in (1, 4)]
+    # Numbers are pickled with as many digits as they have.
+    assert sizes[1] <= sizes[0] + 256
 
 
 def test_the_softmax_of_attention_is_listed_once(digits: Any) -> None:

@@ -65,7 +65,7 @@ def test_a_function_that_is_flat_early_is_compared_with_its_own_healthy_input(di
     assert diagnose(network, digits, limits={"saturated": {"responsive": 0.5, "warning": 0.05}}).of("saturated")
     (first, *_) = diagnose(perceptron(nn.Hardtanh, gain=60.0), digits).of("saturated")
     assert first.severity == "failure"
-    assert "a healthy unit is for 31 %" in first.explanation
+    assert "of healthy inputs 31 % of the values" in first.explanation
 
 
 def test_few_samples_do_not_make_a_unit_saturated(digits: Any, perceptron: Any) -> None:

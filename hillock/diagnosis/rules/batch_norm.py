@@ -74,14 +74,16 @@ RULE = Rule(
     title="batch normalisation in the wrong state",
     definition=(
         "A warning if a batch norm is in evaluation mode while the network trains, if it has fewer than {values} "
-        "values "
-        "per channel, if the same batch costs more than {factor} times the training-mode loss plus {added} in "
-        "evaluation "
-        "mode, or if γ is exactly 0 in {zero} of its channels after training began (a failure in {all_zero})."
+        "values per channel, if the same batch costs more than {factor} times the training-mode loss plus {added} in "
+        "evaluation mode, or if γ is exactly 0 in {zero} of its channels after training began (a failure in "
+        "{all_zero})."
     ),
     limits={"values": 16, "zero": 0.25, "all_zero": 0.9, "factor": 2.0, "added": 0.5},
-    unit="",
-    source="Ioffe & Szegedy 2015; mode switch test after TheDeepChecker (Ben Braiek & Khomh 2023); limits calibrated",
+    unit="values per channel, shares of channels, factor on the loss and what is added to it (nats)",
+    source=(
+        "Ioffe & Szegedy 2015; mode switch test after TheDeepChecker (Ben Braiek & Khomh 2023); the factor calibrated "
+        "on benchmarks/faults, the other limits a choice checked there"
+    ),
     why="Training and evaluation are then two different networks; what was learned in one does not hold in the other.",
     remedies=(
         "call model.train() before training",

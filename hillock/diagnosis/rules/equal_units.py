@@ -40,7 +40,7 @@ RULE = Rule(
     ),
     limits={"warning": 0.1, "failure": 0.5},
     unit="share of units",
-    source="Goodfellow et al. 2016, section 8.4 (breaking symmetry); limits calibrated on benchmarks/faults",
+    source="Goodfellow et al. 2016, section 8.4 (breaking symmetry); limits are a choice, checked on benchmarks/faults",
     why="Equal units with equal outgoing weights get equal gradients and never part: lost width.",
     remedies=("an initialisation made for this activation", "redraw the layer"),
     check=check,

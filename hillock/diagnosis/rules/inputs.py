@@ -66,7 +66,7 @@ RULE = Rule(
     ),
     limits={"constant": 0.5, "distinct": 0.5, "scale": 10.0},
     unit="root mean square",
-    source="LeCun et al. 1998, Efficient BackProp, section 4.3; limits calibrated on benchmarks/faults",
+    source="LeCun et al. 1998, Efficient BackProp, section 4.3; limits are a choice, checked on benchmarks/faults",
     why="The first layer's outputs and its gradient scale with the inputs; every default assumes they are about 1.",
     remedies=("normalise the inputs to mean 0 and deviation 1", "normalisation"),
     check=check,

@@ -44,7 +44,10 @@ RULE = Rule(
     ),
     limits={"spike": 1.5, "worse": 0.9},
     unit="factor on the initial loss",
-    source="Godbole et al. 2023, Deep Learning Tuning Playbook (instability); limits calibrated on benchmarks/faults",
+    source=(
+        "Godbole et al. 2023, Deep Learning Tuning Playbook (instability); limits are a choice, checked on "
+        "benchmarks/faults"
+    ),
     why="Steps that overshoot undo one another; units die and weights grow.",
     remedies=("rate/3", "clipping", "a longer warm-up", "normalisation"),
     check=check,

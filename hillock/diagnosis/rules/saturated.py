@@ -49,8 +49,8 @@ def _judged(rule: Rule, site: Site, limits: Limits) -> Iterator[Finding]:
         limits["failure"] if severity == "failure" else limits["warning"],
         f"{int(saturated.sum())} of the {site.units} units of this {site.activation} are saturated for at least "
         f"{percent(1 - least)} of inputs ({percent(float(low.mean()))} of all values on the low side, "
-        f"{percent(float(high.mean()))} on the high); a healthy unit is for {percent(1 - healthy)}, and "
-        f"{percent(expected)} of healthy units would be as flat.{honesty}",
+        f"{percent(float(high.mean()))} on the high); of healthy inputs {percent(1 - healthy)} of the values and "
+        f"{percent(expected)} of the units would be.{honesty}",
         interval=(max(certain, 0.0), share),
     )
 
