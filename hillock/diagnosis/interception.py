@@ -189,7 +189,10 @@ class Interception:
         z = args[0] if args else kwargs.get("input")
         if not is_activation_call(plain, args, kwargs) or not isinstance(z, Tensor) or not z.is_floating_point():
             return function(*args, **kwargs)
-        if z.dim() < 2 or self._inside_site:
+        if self._inside_site:
+            return function(*args, **kwargs)
+        if z.dim() < 2:
+            self._unseen_here(f"{plain} of a vector, which has no samples to compare")
             return function(*args, **kwargs)
         rest = args[1:] if args else ()
         options = {key: value for key, value in kwargs.items() if key not in ("input", "out")}

@@ -178,6 +178,20 @@ def test_what_is_kept_does_not_grow_with_the_number_of_samples(digits: Any, perc
     assert sizes[1] <= sizes[0] + 256
 
 
+def test_a_gate_that_is_no_unit_is_listed(digits: Any) -> None:
+    class Gated(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer, self.gate = nn.Linear(64, 10), nn.Parameter(torch.zeros(10))
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.layer(x.flatten(1)) * torch.sigmoid(self.gate)
+
+    evidence = probe(Gated(), digits[:1])
+    assert evidence.sites == []
+    assert any("sigmoid of a vector" in line for line in evidence.not_seen)
+
+
 def test_the_softmax_of_attention_is_listed_once(digits: Any) -> None:
     class Attending(nn.Module):
         def __init__(self) -> None:
