@@ -2,15 +2,16 @@
 
 First every proposed intervention is *screened* on a few seeds. The best two, and both together, are then *confirmed* on
 fresh seeds, paired with the untreated training (same seed: same draws where shapes allow, same order of pictures): the
-answer is the mean difference in error with its t interval (95 % for all that were confirmed, together). If no interval
-lies below 0, nothing helped, and that is said.
+answer is the mean difference in error with its t interval (95 % for all that were confirmed, together). A second change
+is only taken if the same seeds show it to help beyond the first. If no interval lies below 0, nothing helped, and that
+is said.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -213,9 +214,20 @@ def treat_plan(
         interval = (difference - half, difference + half)
         effects.append(Effect(intervention.name, intervention.what, difference, interval, tuple(with_it)))
     ranked = sorted(effects, key=lambda effect: (effect.interval is None, effect.difference))
-    chosen = next((effect for effect in ranked if effect.helps), None)
+    chosen = _choice([effect for effect in ranked if effect.helps], {intervention.name for intervention, _ in best})
     plans = {intervention.name: new for intervention, new in candidates}
     return Treatment(tuple(untreated), tuple(ranked), chosen, None if chosen is None else plans[chosen.name])
+
+
+def _choice(helping: Sequence[Effect], single: Collection[str]) -> Effect | None:
+    """The single change that helps most, or both together if they are shown to help more; best first in `helping`."""
+    if not helping:
+        return None
+    simple = next((effect for effect in helping if effect.name in single), None)
+    if simple is None or simple is helping[0]:
+        return helping[0]
+    gain, half = mean_interval([both - one for both, one in zip(helping[0].errors, simple.errors, strict=True)])
+    return helping[0] if gain + half < 0 else simple
 
 
 def _together(plan: Plan, best: Sequence[Intervention]) -> list[tuple[Intervention, Plan]]:

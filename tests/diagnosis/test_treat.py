@@ -10,7 +10,7 @@ from torch import nn
 
 from hillock.diagnosis import Finding
 from hillock.diagnosis.interventions import Plan, find, normalised, proposed
-from hillock.diagnosis.treat import Pictures, short_run, treat_plan
+from hillock.diagnosis.treat import Effect, Pictures, _choice, short_run, treat_plan
 from hillock.errors import UnknownNameError, UsageError
 from hillock.networks import network
 
@@ -54,6 +54,18 @@ def test_what_takes_two_changes_is_repaired_by_both_together(shown: Pictures) ->
     assert treatment.plan.rate == pytest.approx(0.05)
     same_part = treat_plan(Plan(build, rate=0.0005), shown, [find("rate*100"), find("rate*10")], seeds=3, steps=20)
     assert all(" and " not in effect.name for effect in same_part.effects)
+
+
+def test_a_second_change_has_to_earn_its_place() -> None:
+    def effect(name: str, errors: tuple[float, ...]) -> Effect:
+        return Effect(name, "", sum(errors) / 4 - 0.9, (-0.9, -0.1), errors)
+
+    one, both = effect("one", (0.20, 0.21, 0.19, 0.20)), effect("one and two", (0.10, 0.25, 0.12, 0.18))
+    assert _choice([both, one], {"one"}) is one
+    better = effect("one and two", (0.10, 0.11, 0.08, 0.10))
+    assert _choice([better, one], {"one"}) is better
+    assert _choice([better], {"one"}) is better
+    assert _choice([], {"one"}) is None
 
 
 def test_nothing_helps_a_training_that_has_nothing_wrong(shown: Pictures) -> None:
