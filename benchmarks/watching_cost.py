@@ -3,11 +3,15 @@
     python benchmarks/watching_cost.py [resnet20|resnet18] [SECONDS] > benchmarks/results/watching_cost_NETWORK.json
 
 The watched steps use the defaults of `HealthObserver` as `hillock train` attaches it, and only they count for its
-budget: the recorder's clock stands still while the other stretches run. The cost is the time of a watched step over
-that of its unwatched neighbours, minus 1, with an interval from the pairs; it holds the later probes, but not the
-first, which is made before the first step whatever it takes. `cost_with_first_probe` adds it: over so short a training
-it can exceed the budget, so the file also says from which step on everything together stays within it. Beside that
-stands the share that the recorder measured itself and prints in the report.
+budget: the recorder's clock stands still while the other stretches run.
+
+* `cost`: time of a watched step over that of its unwatched neighbours, minus 1, with an interval from the pairs. It
+  holds the later probes, but not the first, which is made before the first step whatever it takes. Other work on the
+  machine makes this difference of two long times a rough one.
+* `outside`: the same without the time that the recorder's own clock counted: what watching costs and it does not know.
+* `cost_with_first_probe`: what that clock counted, the first probe included, over the rest of the watched time. Over a
+  short training the first probe alone can exceed the budget; `within_budget_from_step` says from when on it does not.
+* `own_figure`: the share that the recorder prints in the report.
 """
 
 from __future__ import annotations
@@ -20,6 +24,7 @@ from typing import Any
 
 import numpy
 import torch
+from scipy import stats
 from torch import nn
 
 from hillock import provenance
@@ -54,9 +59,9 @@ class Training:
         )
         self.step = self.watched_steps = 0
 
-    def stretch(self, steps: int, *, watched: bool) -> float:
-        """Train on and return the seconds it took."""
-        began = time.perf_counter()
+    def stretch(self, steps: int, *, watched: bool) -> tuple[float, float, float]:
+        """Train on and return the seconds it took: by the clock, without what the recorder counted, of processors."""
+        began, processors, spent = time.perf_counter(), time.process_time(), self.recorder.spent
         for _ in range(steps):
             start = self.step * self.batch % 512
             self.optimizer.zero_grad()
@@ -72,7 +77,24 @@ class Training:
         seconds = time.perf_counter() - began
         if not watched:
             self.recorder.started += seconds
-        return seconds
+        return seconds, seconds - (self.recorder.spent - spent), time.process_time() - processors
+
+
+def cost(pairs: numpy.ndarray) -> dict[str, Any]:
+    """Seconds of a watched stretch over those of its neighbour, minus 1 (pairs [N, 2]): mean with t interval, median.
+
+    The median's interval is that of the sign test (order statistics): other work on the machine lengthens single
+    stretches, which moves a mean far and a median little.
+    """
+    ratios = numpy.sort(pairs[:, 0] / WATCHED / pairs[:, 1] - 1)
+    mean, half = mean_interval(ratios.tolist())
+    rank = max(0, int(stats.binom.ppf(0.025, len(ratios), 0.5)) - 1)
+    return {
+        "mean": mean,
+        "interval": [mean - half, mean + half],
+        "median": float(numpy.median(ratios)),
+        "median_interval": [float(ratios[rank]), float(ratios[-1 - rank])],
+    }
 
 
 def main() -> None:
@@ -85,15 +107,15 @@ def main() -> None:
     training.stretch(steps, watched=False)  # warm up
     recorder.begin()
     begin_seconds = recorder.spent
-    times: list[tuple[float, float]] = []
+    times: list[tuple[tuple[float, ...], tuple[float, ...]]] = []
     while time.perf_counter() < ends:
         # Which comes first alternates, so that a machine that slows down slows both.
         order = (True, False) if len(times) % 2 == 0 else (False, True)
         seconds = {watched: training.stretch(steps * (WATCHED if watched else 1), watched=watched) for watched in order}
         times.append((seconds[True], seconds[False]))
-    pairs = numpy.array(times)
+    measured = numpy.array(times)  # [N, 2, 3]: pair, watched or not, clock or outside probes or processors
+    pairs = measured[:, :, 0]
     step = float(numpy.median(pairs[:, 1])) / steps
-    mean, half = mean_interval((pairs[:, 0] / WATCHED - pairs[:, 1]) / pairs[:, 1].mean())
     watched_seconds = math.fsum(pairs[:, 0])
     later = recorder.spent - begin_seconds
     print(
@@ -105,7 +127,9 @@ def main() -> None:
                 "every": recorder.every,
                 "budget": recorder.budget,
                 "pairs": len(times),
-                "cost": {"mean": mean, "interval": [mean - half, mean + half]},
+                "cost": cost(pairs),
+                "outside": cost(measured[:, :, 1]),
+                "cost_of_processors": cost(measured[:, :, 2]),
                 "cost_with_first_probe": (later + begin_seconds) / (watched_seconds - later),
                 "own_figure": recorder.share,
                 "probes": len(recorder.lines),
@@ -120,7 +144,7 @@ def main() -> None:
                     "last_probe": recorder.last_cost,
                     "step": step,
                 },
-                "stretches": [[round(one, 4) for one in pair] for pair in times],
+                "stretches": [[[round(one, 3) for one in both] for both in pair] for pair in times],
             },
             indent=1,
         )

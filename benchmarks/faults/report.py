@@ -122,6 +122,14 @@ def treatments(found: dict[str, Any]) -> Iterator[str]:
         ("false_claims_of_healthy", "claims for a healthy training that fresh seeds do not bear out"),
     ):
         yield f"| {text} | {share(found[name])} |"
+    hurt = [answer for answer in found["faults"] if answer["hurt"]]
+    left = [
+        f"{answer['case']} (error {answer['untreated']:.1%} before, {answer.get('treated', answer['untreated']):.1%} "
+        f"with {answer['chosen'] or 'nothing'}, bound {answer['healthy_bound']:.1%})"
+        for answer in hurt
+        if not answer["repaired"]
+    ]
+    yield f"\nNot repaired: {'; '.join(left) or 'none'}."
 
 
 def initial_loss(found: dict[str, Any]) -> Iterator[str]:
@@ -140,23 +148,26 @@ def watching() -> Iterator[str]:
         return
     yield "\n### What watching cost\n"
     yield (
-        "Measured in turns with unwatched stretches of the same training (`watching_cost.py`), default settings: a "
-        "probe every 50 steps if it fits into 2 % of the time, so on a processor the interval is longer. The first "
-        "probe comes before the first step; a training shorter than the steps of the fourth column pays more than 2 % "
-        "for it. The own figure is what the run prints.\n"
+        "Watched in turns with unwatched stretches of the same training (`watching_cost.py`), default settings: a "
+        "probe every 50 steps if it fits into 2 % of the time, so the interval is longer where a probe takes as long as many "
+        "steps. The first column is what the recorder's clock counted over the rest of the time, first probe included; "
+        "the second what watching took beyond that (watched over unwatched stretches, without the counted time). The "
+        "first probe comes before the first step: a training shorter than the steps of the third column pays more than "
+        "2 % for it. The own figure is what the run prints.\n"
     )
     yield (
-        "| network | watched over unwatched | with the first probe | within 2 % from step | steps between probes | "
-        "own figure | probes |\n|---|---|---|---|---|---|---|"
+        "| network | probes | beyond (median, 95 %) | within 2 % from step | steps between probes | own figure | "
+        "in this measurement |\n|---|---|---|---|---|---|---|"
     )
     for path in files:
         found = json.loads(path.read_text(encoding="utf-8"))
-        low, high = found["cost"]["interval"]
+        beyond = found["outside"]
+        low, high = beyond["median_interval"]
         yield (
-            f"| {found['network']}, {found['image_size']} pixels, batch {found['batch']} | {found['cost']['mean']:.1%} "
-            f"({low:.1%} to {high:.1%}, {found['pairs']} pairs) | {found['cost_with_first_probe']:.1%} | "
+            f"| {found['network']}, {found['image_size']} pixels, batch {found['batch']} | "
+            f"{found['cost_with_first_probe']:.1%} | {beyond['median']:+.1%} ({low:+.1%} to {high:+.1%}) | "
             f"{found['within_budget_from_step']} | {found['steps_between_probes']} | {found['own_figure']:.1%} | "
-            f"{found['probes']} in {found['watched_steps']} steps |"
+            f"{found['probes']} probes in {found['watched_steps']} steps |"
         )
 
 
