@@ -149,11 +149,11 @@ def watching() -> Iterator[str]:
     yield "\n### What watching cost\n"
     yield (
         "Watched in turns with unwatched stretches of the same training (`watching_cost.py`), default settings: a "
-        "probe every 50 steps if it fits into 2 % of the time, so the interval is longer where a probe takes as long as many "
-        "steps. The first column is what the recorder's clock counted over the rest of the time, first probe included; "
-        "the second what watching took beyond that (watched over unwatched stretches, without the counted time). The "
-        "first probe comes before the first step: a training shorter than the steps of the third column pays more than "
-        "2 % for it. The own figure is what the run prints.\n"
+        "probe every 50 steps if it fits into 2 % of the time, so the interval is longer where a probe takes as long "
+        "as many steps. The first column is what the recorder's clock counted over the rest of the time, first probe "
+        "included; the second what watching took beyond that (watched over unwatched stretches, without the counted "
+        "time). The first probe comes before the first step: a training shorter than the steps of the third column "
+        "pays more than 2 % for it. The own figure is what the run prints.\n"
     )
     yield (
         "| network | probes | beyond (median, 95 %) | within 2 % from step | steps between probes | own figure | "
