@@ -33,7 +33,7 @@ def traced(activation: Activation, x: Tensor, constants: Mapping[str, float | Te
     """Return φ(x) for a tracer (Dynamo, export) to see through."""
     if (
         torch.compiler.is_exporting()
-        or torch._C._functorch.peek_interpreter_stack() is not None
+        or torch._C._are_functorch_transforms_active()
         or any(isinstance(value, Tensor) for value in constants.values())
     ):
         return _evaluate(activation.value, x, constants)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import platform
 from pathlib import Path
 
 import mpmath
@@ -13,7 +14,7 @@ import torch
 from torch import Tensor
 
 from hillock.activations.catalogue import find
-from hillock.kernels import native
+from hillock.kernels import build, native
 from hillock.kernels.verify import (
     DEFAULTS,
     Direction,
@@ -160,6 +161,21 @@ def test_the_quick_oracle_sees_planted_faults(monkeypatch: pytest.MonkeyPatch) -
     assert verdicts["forward", "exact"].misrounded == 1
     assert verdicts["forward", "exact"].wrong_specials == 1
     assert verdicts["backward", "exact"].max_ulp < 0.5001
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="the stored verification is of the kernels as built for x86")
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_the_stored_verification_is_of_this_code(name: str) -> None:
+    stored = json.loads((Path(__file__).parents[2] / "benchmarks" / "results" / "verify.json").read_text())["items"]
+    items = [item for item in stored.values() if item["function"] == name]
+    assert sorted((item["direction"], item["precision"]) for item in items) == [
+        (direction, precision) for direction in ("backward", "forward") for precision in ("exact", "faithful")
+    ]
+    for item in items:
+        assert item["kernels"] == build.kernels_version(name), "run `make verify` and commit its result"
+        assert item["inputs"] == 2**32
+        assert item["one_ulp_or_more"] == item["wrong_specials"] == 0
+        assert item["max_ulp"] <= (0.5001 if item["precision"] == "exact" else 0.9999)
 
 
 def test_verification_is_resumable(tmp_path: Path) -> None:

@@ -201,20 +201,26 @@ struct GeluTanhSlope {  // T = n (1 - z) + n² (2z - 1), z = x times the derivat
   }
 };
 
-struct Mish {  // n - n²/2, x < 0
+struct Mish {  // w (n - n²/2) for x < 0, w (1 - 2n² + 4n³) for x > 0
   static HILLOCK_INLINE Vector finish(Vector w, Vector x) {
     const Scaled e = exponential(minus(all(0.0f), distance(x)));
-    return times(w, corrected(e, times(small(e), all(-0.5f))));
+    const Vector n = small(e), y = times(w, corrected(e, times(n, all(-0.5f))));
+    const Vector above = fma(times(w, times(n, n)), fms(all(4.0f), n, all(2.0f)), w);
+    return _mm512_mask_mov_ps(y, Lanes(~negative(x)), above);
   }
 };
-struct MishSlope {  // n (1 + x) - n² (1/2 + x) for x < 0; 1 + n² (4x - 2) - n³ (12x - 4) for x > 0
+// n (1 + x) - n² (1/2 + x) + n⁴ (1 + 4x)/4 - n⁵ (1 + 5x)/4 for x < 0;
+// 1 + n² (4x - 2) - n³ (12x - 4) + n⁴ (16x - 4) for x > 0
+struct MishSlope {
   static HILLOCK_INLINE Vector finish(Vector w, Vector x) {
     const Vector a = distance(x);
     const Scaled e = exponential(minus(all(0.0f), a));
     const Vector n = small(e);
-    const Scaled t = e * Pair{minus(all(1.0f), a), times(n, minus(a, all(0.5f)))};
-    const Vector y = times(w, t);
-    const Vector inner = fnma(n, fms(all(12.0f), a, all(4.0f)), fms(all(4.0f), a, all(2.0f)));
+    const Vector fourth = fma(n, fms(all(1.25f), a, all(0.25f)), minus(all(0.25f), a));
+    const Vector bend = fma(times(n, n), fourth, minus(a, all(0.5f)));
+    const Vector y = times(w, e * Pair{minus(all(1.0f), a), times(n, bend)});
+    const Vector cubic = fnma(n, fms(all(16.0f), a, all(4.0f)), fms(all(12.0f), a, all(4.0f)));
+    const Vector inner = fnma(n, cubic, fms(all(4.0f), a, all(2.0f)));
     return _mm512_mask_mov_ps(y, Lanes(~negative(x)), fma(times(w, times(n, n)), inner, w));
   }
 };
