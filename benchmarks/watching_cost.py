@@ -86,7 +86,7 @@ def cost(pairs: numpy.ndarray) -> dict[str, Any]:
     The median's interval is that of the sign test (order statistics): other work on the machine lengthens single
     stretches, which moves a mean far and a median little.
     """
-    ratios = numpy.sort(pairs[:, 0] / WATCHED / pairs[:, 1] - 1)
+    ratios = numpy.sort(pairs[:, 0] / pairs[:, 1] - 1)
     mean, half = mean_interval(ratios.tolist())
     rank = max(0, int(stats.binom.ppf(0.025, len(ratios), 0.5)) - 1)
     return {
@@ -108,15 +108,21 @@ def main() -> None:
     recorder.begin()
     begin_seconds = recorder.spent
     times: list[tuple[tuple[float, ...], tuple[float, ...]]] = []
+    watched_seconds = 0.0
     while time.perf_counter() < ends:
-        # Which comes first alternates, so that a machine that slows down slows both.
-        order = (True, False) if len(times) % 2 == 0 else (False, True)
-        seconds = {watched: training.stretch(steps * (WATCHED if watched else 1), watched=watched) for watched in order}
+        # Which comes first alternates, so that a machine that slows down slows both. Only equal stretches side by side
+        # are compared: of a skewed disturbance a longer one would catch more.
+        unwatched_first = len(times) % 2 == 0
+        apart = [] if unwatched_first else [training.stretch(steps, watched=True)[0] for _ in range(WATCHED - 1)]
+        seconds = {
+            watched: training.stretch(steps, watched=watched) for watched in (not unwatched_first, unwatched_first)
+        }
+        apart += [training.stretch(steps, watched=True)[0] for _ in range(WATCHED - 1)] if unwatched_first else []
+        watched_seconds += math.fsum(apart) + seconds[True][0]
         times.append((seconds[True], seconds[False]))
     measured = numpy.array(times)  # [N, 2, 3]: pair, watched or not, clock or outside probes or processors
     pairs = measured[:, :, 0]
     step = float(numpy.median(pairs[:, 1])) / steps
-    watched_seconds = math.fsum(pairs[:, 0])
     later = recorder.spent - begin_seconds
     print(
         json.dumps(

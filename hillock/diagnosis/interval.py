@@ -9,7 +9,16 @@ from collections.abc import Sequence
 import numpy
 from scipy import stats
 
-__all__ = ["line_interval", "mean_interval", "samples_needed", "share_interval", "share_upper_bound", "slope_interval"]
+__all__ = [
+    "crossed_mean",
+    "line_interval",
+    "mean_interval",
+    "samples_needed",
+    "share_interval",
+    "share_upper_bound",
+    "slope_interval",
+    "t_quantile",
+]
 
 
 def share_interval(hits: int, trials: int, confidence: float = 0.95) -> tuple[float, float]:
@@ -72,7 +81,21 @@ def mean_interval(values: Sequence[float], confidence: float = 0.95) -> tuple[fl
     if count < 2:
         return float(numbers.mean()), math.inf
     spread = float(numbers.std(ddof=1))
-    return float(numbers.mean()), _t_quantile((1 + confidence) / 2, count - 1) * spread / math.sqrt(count)
+    return float(numbers.mean()), t_quantile((1 + confidence) / 2, count - 1) * spread / math.sqrt(count)
+
+
+def crossed_mean(values: numpy.ndarray) -> tuple[float, float]:
+    """Return the mean of [trainings, pictures] and its standard error where both are a sample of many.
+
+    What all trainings do to the same few pictures is no evidence about others: the variance over trainings and that
+    over pictures are added, which counts the part that belongs to neither alone twice (to the safe side).
+
+    >>> crossed_mean(numpy.array([[0.0, 1.0], [0.0, 1.0]]))
+    (0.5, 0.5)
+    """
+    trainings, pictures = values.mean(1), values.mean(0)
+    variance = trainings.var(ddof=1) / len(trainings) + pictures.var(ddof=1) / len(pictures)
+    return float(values.mean()), math.sqrt(float(variance))
 
 
 def line_interval(
@@ -97,10 +120,11 @@ def line_interval(
         return slope, -math.inf, math.inf
     residuals = heights - heights.mean() - slope * centred
     error = math.sqrt(float((residuals**2).sum()) / (count - 2) / spread)
-    half = _t_quantile((1 + confidence) / 2, count - 2) * error
+    half = t_quantile((1 + confidence) / 2, count - 2) * error
     return slope, slope - half, slope + half
 
 
 @functools.cache
-def _t_quantile(share: float, freedom: int) -> float:
+def t_quantile(share: float, freedom: int) -> float:
+    """Return the quantile of Student's t distribution."""
     return float(stats.t.ppf(share, freedom))

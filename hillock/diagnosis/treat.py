@@ -2,16 +2,16 @@
 
 First every proposed intervention is *screened* on a few seeds. The best two, and both together, are then *confirmed* on
 fresh seeds, paired with the untreated training (same seed: same draws where shapes allow, same order of pictures): the
-answer is the mean difference in error with its t interval (95 % for all that were confirmed, together). A second change
-is only taken if the same seeds show it to help beyond the first. If no interval lies below 0, nothing helped, and that
-is said.
+answer is the mean difference in error with its t interval (95 % for all that were confirmed, together), in which seeds
+and the pictures that judge are both a sample. Both changes are taken only if they err less than the better one by more
+than a standard error. If no interval lies below 0, nothing helped, and that is said.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from hillock.diagnosis.finding import Diagnosis, json_value
-from hillock.diagnosis.interval import mean_interval
+from hillock.diagnosis.interval import crossed_mean, t_quantile
 from hillock.diagnosis.interventions import INTERVENTIONS, Intervention, Plan, proposed
 from hillock.errors import UsageError
 from hillock.randomness import generator
@@ -52,7 +52,8 @@ class Effect:
     **Arguments**
 
     - `difference`: mean over seeds of (error with - error without), a share; below 0 is better.
-    - `interval`: paired-t interval, 95 % for all confirmed interventions together; None for one only screened.
+    - `interval`: paired t interval over seeds and pictures, 95 % for all confirmed interventions together; None for one
+      only screened.
     - `errors`: with the intervention, by seed. `helps`: the whole interval lies below 0.
     """
 
@@ -187,47 +188,54 @@ def treat_plan(
     if not usable:
         raise UsageError("a finding with a remedy that can be tried", got="none", instead="hillock diagnose")
 
-    def errors(of: Plan, which: range) -> list[float]:
-        return [short_run(of, shown, seed, steps=steps, batch_size=batch_size) for seed in which]
+    def wrong(of: Plan, which: range) -> numpy.ndarray:
+        return numpy.stack([wrong_pictures(of, shown, seed, steps=steps, batch_size=batch_size) for seed in which])
 
     screening, fresh = range(1000, 1000 + SCREENING_SEEDS), range(seeds)
     screened = []
     for intervention, new in usable:
         if progress is not None:
             progress(f"trying {intervention.name}: {intervention.what}")
-        screened.append((float(numpy.mean(errors(new, screening))), intervention, new))
-    before = float(numpy.mean(errors(plan, screening)))
+        screened.append((float(wrong(new, screening).mean()), intervention, new))
+    before = float(wrong(plan, screening).mean())
     screened.sort(key=lambda entry: entry[0])
     best = [(intervention, new) for error, intervention, new in screened[:CONFIRMED] if error < before]
     effects = [
         Effect(intervention.name, intervention.what, error - before, None, ())
         for error, intervention, _ in screened[len(best) :]
     ]
-    untreated = errors(plan, fresh)
+    untreated = wrong(plan, fresh)
     candidates = [*best, *_together(plan, [intervention for intervention, _ in best])]
-    for intervention, new in candidates:
-        with_it = errors(new, fresh)
-        # All intervals together hold with 95 % (Bonferroni), as the best of them is what is claimed.
-        difference, half = mean_interval(
-            [one - other for one, other in zip(with_it, untreated, strict=True)], 1 - 0.05 / len(candidates)
+    # All intervals together hold with 95 % (Bonferroni), as the best of them is what is claimed.
+    quantile = t_quantile(1 - 0.05 / len(candidates) / 2, seeds - 1) if candidates else math.inf
+    treated = {intervention.name: wrong(new, fresh) for intervention, new in candidates}
+    for intervention, _ in candidates:
+        answers = treated[intervention.name]
+        difference, error = crossed_mean(answers - untreated)
+        interval = (difference - quantile * error, difference + quantile * error)
+        effects.append(
+            Effect(intervention.name, intervention.what, difference, interval, tuple(answers.mean(1).tolist()))
         )
-        interval = (difference - half, difference + half)
-        effects.append(Effect(intervention.name, intervention.what, difference, interval, tuple(with_it)))
     ranked = sorted(effects, key=lambda effect: (effect.interval is None, effect.difference))
-    chosen = _choice([effect for effect in ranked if effect.helps], {intervention.name for intervention, _ in best})
+    chosen = _choice([effect for effect in ranked if effect.helps], [one.name for one, _ in best], treated)
     plans = {intervention.name: new for intervention, new in candidates}
-    return Treatment(tuple(untreated), tuple(ranked), chosen, None if chosen is None else plans[chosen.name])
+    return Treatment(
+        tuple(untreated.mean(1).tolist()), tuple(ranked), chosen, None if chosen is None else plans[chosen.name]
+    )
 
 
-def _choice(helping: Sequence[Effect], single: Collection[str]) -> Effect | None:
-    """The single change that helps most, or both together if they are shown to help more; best first in `helping`."""
-    if not helping:
-        return None
+def _choice(helping: Sequence[Effect], single: Collection[str], wrong: Mapping[str, numpy.ndarray]) -> Effect | None:
+    """The single change that helps most; both together if they err less by more than a standard error.
+
+    **Arguments** `helping`: best first. `single`: names of the single changes. `wrong`: answers by name.
+
+    **Source** the one-standard-error rule of Breiman et al. 1984, Classification and Regression Trees, section 3.4.3.
+    """
     simple = next((effect for effect in helping if effect.name in single), None)
     if simple is None or simple is helping[0]:
-        return helping[0]
-    gain, half = mean_interval([both - one for both, one in zip(helping[0].errors, simple.errors, strict=True)])
-    return helping[0] if gain + half < 0 else simple
+        return simple or next(iter(helping), None)
+    difference, error = crossed_mean(wrong[helping[0].name] - wrong[simple.name])
+    return helping[0] if difference + error < 0 else simple
 
 
 def _together(plan: Plan, best: Sequence[Intervention]) -> list[tuple[Intervention, Plan]]:
@@ -250,6 +258,11 @@ def _after(first: Intervention, second: Intervention) -> Callable[[Plan], Plan |
 
 def short_run(plan: Plan, shown: Pictures, seed: int, *, steps: int, batch_size: int) -> float:
     """Train for a few steps and return the error on the pictures held back; a training that breaks down errs fully."""
+    return float(wrong_pictures(plan, shown, seed, steps=steps, batch_size=batch_size).mean())
+
+
+def wrong_pictures(plan: Plan, shown: Pictures, seed: int, *, steps: int, batch_size: int) -> numpy.ndarray:
+    """Train for a few steps and return, for each picture held back, 1 if the answer is wrong, else 0."""
     network = plan.build(seed)
     weights = [weight for weight in network.parameters() if weight.requires_grad]
     optimizer: torch.optim.Optimizer
@@ -267,7 +280,7 @@ def short_run(plan: Plan, shown: Pictures, seed: int, *, steps: int, batch_size:
         optimizer.zero_grad()
         loss = nn.functional.cross_entropy(network(shown.inputs[chosen]), shown.labels[chosen])
         if not math.isfinite(float(loss.detach())):
-            return 1.0
+            return numpy.ones(len(shown.judged_labels))
         loss.backward()  # type: ignore[no-untyped-call]
         if plan.clip is not None:
             nn.utils.clip_grad_norm_(weights, plan.clip)
@@ -275,7 +288,8 @@ def short_run(plan: Plan, shown: Pictures, seed: int, *, steps: int, batch_size:
     network.eval()
     with torch.no_grad():
         scores = network(shown.judged_inputs)
-    return float((scores.argmax(1) != shown.judged_labels).float().mean())
+    found: numpy.ndarray = (scores.argmax(1) != shown.judged_labels).double().numpy()
+    return found
 
 
 def treat_run(folder: Path | str, **options: Any) -> tuple[Diagnosis, Treatment | None]:
