@@ -11,7 +11,7 @@ budget: the recorder's clock stands still while the other stretches run.
 * `outside`: the same without the time that the recorder's own clock counted: what watching costs and it does not know.
 * `cost_with_first_probe`: what that clock counted, the first probe included, over the rest of the watched time. Over a
   short training the first probe alone can exceed the budget; `within_budget_from_step` says from when on it does not.
-* `own_figure`: the share that the recorder prints in the report.
+* `own_figure`: the share that the recorder prints in the report. `seconds["call"]`: of a call that does not probe.
 """
 
 from __future__ import annotations
@@ -78,6 +78,16 @@ class Training:
         if not watched:
             self.recorder.started += seconds
         return seconds, seconds - (self.recorder.spent - spent), time.process_time() - processors
+
+
+def call_seconds(recorder: Recorder, step: int, calls: int = 1000) -> float:
+    """Mean time of one call after a step that is not the recorder's turn."""
+    loss = torch.ones(())
+    idle = step - step % recorder.every + 1
+    began = time.perf_counter()
+    for _ in range(calls):
+        recorder.after_step(idle, loss)
+    return (time.perf_counter() - began) / calls
 
 
 def cost(pairs: numpy.ndarray) -> dict[str, Any]:
@@ -149,6 +159,7 @@ def main() -> None:
                     "first_probe": begin_seconds,
                     "last_probe": recorder.last_cost,
                     "step": step,
+                    "call": call_seconds(recorder, training.watched_steps),
                 },
                 "stretches": [[[round(one, 3) for one in both] for both in pair] for pair in times],
             },

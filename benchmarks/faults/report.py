@@ -21,7 +21,9 @@ def share(rate: dict[str, Any]) -> str:
     if not rate["trials"]:
         return NONE
     low, high = (f"{100 * end:.{0 if end >= 0.1 or end == 0 else 1}f}" for end in rate["interval"])
-    return f"{rate['hits']} of {rate['trials']} ({100 * rate['hits'] / rate['trials']:.0f} %, {low} to {high} %)"
+    found = rate["hits"] / rate["trials"]
+    digits = 1 if 0 < found < 0.1 else 0
+    return f"{rate['hits']} of {rate['trials']} ({100 * found:.{digits}f} %, {low} to {high} %)"
 
 
 def stored(name: str) -> dict[str, Any]:
@@ -105,7 +107,19 @@ def peers(found: dict[str, Any]) -> Iterator[str]:
     yield "| | faults noticed | false alarms | informedness |\n|---|---|---|---|"
     for name, row in rates.items():
         yield f"| {name} | {share(row['faults'])} | {share(row['controls'])} | {row['informedness']:.2f} |"
-    yield f"\nCases on which a package broke: {len(found['beside_peers']['failed'])}."
+    first = rates["hillock"]
+    behind = [
+        name
+        for name, row in rates.items()
+        if name != "hillock"
+        and not (
+            row["faults"]["share"] < first["faults"]["share"] and row["controls"]["share"] > first["controls"]["share"]
+        )
+    ]
+    yield (
+        f"\nNot beaten in both figures: {', '.join(behind) or 'none'} (the other figure says at what price). Cases on "
+        f"which a package broke: {len(found['beside_peers']['failed'])}."
+    )
 
 
 def treatments(found: dict[str, Any]) -> Iterator[str]:
@@ -159,6 +173,7 @@ def watching() -> Iterator[str]:
         "| network | probes | beyond (median, 95 %) | within 2 % from step | steps between probes | own figure | "
         "in this measurement |\n|---|---|---|---|---|---|---|"
     )
+    notes: list[str] = []
     for path in files:
         found = json.loads(path.read_text(encoding="utf-8"))
         beyond = found["outside"]
@@ -169,6 +184,9 @@ def watching() -> Iterator[str]:
             f"{found['within_budget_from_step']} | {found['steps_between_probes']} | {found['own_figure']:.1%} | "
             f"{found['probes']} probes in {found['watched_steps']} steps |"
         )
+        notes += [f"{found['network']}: {found['note']}."] if "note" in found else []
+    if notes:
+        yield "\n" + " ".join(notes)
 
 
 def section() -> str:

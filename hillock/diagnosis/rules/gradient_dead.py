@@ -49,9 +49,12 @@ def judged(
         honesty.append(f"{len(weak)} pass at most {percent(strongest)} of a gradient (root mean square over positions)")
     if certain / site.units < limits["warning"]:
         severity = "note"
-        honesty.append(
-            f"to claim less than {percent(rare)} it takes {samples_needed(rare)} samples, there were {site.samples}"
+        few = (
+            f"it takes {samples_needed(rare)} samples"
+            if not enough
+            else "of those that do it now and then it takes more"
         )
+        honesty.append(f"to claim less than {percent(rare)} {few}, there were {site.samples}")
     yield rule.finding(
         severity,
         site.name,
