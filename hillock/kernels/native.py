@@ -27,6 +27,7 @@ __all__ = [
     "backward",
     "backward_",
     "bind",
+    "bind_out",
     "forward",
     "forward_",
     "functions",
@@ -159,6 +160,19 @@ def bind(name: str, constants: Mapping[str, float], precision: Precision = "fait
         number = numbers[0]
         return Calls(lambda x: ahead(x, number), lambda g, x: back(g, x, number))
     return Calls(lambda x: ahead(x, *numbers), lambda g, x: back(g, x, *numbers))
+
+
+def bind_out(
+    name: str, constants: Mapping[str, float], precision: Precision = "faithful"
+) -> tuple[Callable[[Tensor, Tensor], Tensor], Callable[[Tensor, Tensor, Tensor], Tensor]]:
+    """Return forward(x, out) and backward(g, x, out), which write into `out`, with the constants filled in."""
+    numbers = [float(constants[key]) for key in _library().parameters[name]]
+    ahead, back = _callable("forward_out"), _callable("backward_out")
+    is_exact = precision == "exact"
+    return (
+        lambda x, out: ahead(name, x, numbers, is_exact, out=out),
+        lambda g, x, out: back(name, g, x, numbers, is_exact, out=out),
+    )
 
 
 def forward(name: str, x: Tensor, constants: Mapping[str, float], precision: Precision = "faithful") -> Tensor:

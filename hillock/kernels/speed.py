@@ -214,10 +214,12 @@ def _pair(setting: Setting, turns: int, compiled: bool) -> dict[str, dict[str, A
     out, other, y = torch.empty_like(x), torch.empty_like(x), torch.empty_like(x)
     ahead, back = TORCH[name]
     ahead(x, y)
+    faithful, faithful_back = native.bind_out(name, constants)
+    exact, exact_back = native.bind_out(name, constants, "exact")
     forward: dict[str, Callable[[], Any]] = {
         "torch": lambda: ahead(x, out),
-        "faithful": lambda: native.forward_(name, x, constants, "faithful", other),
-        "exact": lambda: native.forward_(name, x, constants, "exact", other),
+        "faithful": lambda: faithful(x, other),
+        "exact": lambda: exact(x, other),
         "memory": lambda: out.copy_(x),
     }
     if compiled and name in _COMPILED:
@@ -228,8 +230,8 @@ def _pair(setting: Setting, turns: int, compiled: bool) -> dict[str, dict[str, A
         forward["compiled"] = forward["torch"]
     backward: dict[str, Callable[[], Any]] = {
         "torch": lambda: back(g, x, y, out),
-        "faithful": lambda: native.backward_(name, g, x, constants, "faithful", other),
-        "exact": lambda: native.backward_(name, g, x, constants, "exact", other),
+        "faithful": lambda: faithful_back(g, x, other),
+        "exact": lambda: exact_back(g, x, other),
         "memory": lambda: torch.mul(g, x, out=out),
     }
     if compiled:

@@ -81,6 +81,9 @@ def test_same_bits_in_place_and_with_two_threads(name: str, precision: native.Pr
     value, slope = bits(calls.forward(x)), bits(calls.backward(g, x))
     assert torch.equal(bits(native.forward_(name, x.clone(), constants, precision)), value)
     assert torch.equal(bits(native.backward_(name, g.clone(), x, constants, precision)), slope)
+    ahead, back = native.bind_out(name, constants, precision)
+    assert torch.equal(bits(ahead(x, torch.empty_like(x))), value)
+    assert torch.equal(bits(back(g, x, torch.empty_like(x))), slope)
     over_input = x.clone()
     assert torch.equal(bits(native.backward_(name, g, over_input, constants, precision, out=over_input)), slope)
     torch.set_num_threads(2)
@@ -88,16 +91,26 @@ def test_same_bits_in_place_and_with_two_threads(name: str, precision: native.Pr
     assert torch.equal(bits(calls.backward(g, x)), slope)
 
 
-def test_same_bits_when_the_result_bypasses_the_caches() -> None:
-    x = inputs(1 << 23, torch.float32)
-    g = torch.ones_like(x)
-    for name in ("silu", "gelu"):
-        calls = native.bind(name, {})
-        small = torch.cat([calls.forward(part) for part in x.split(1 << 20)])
-        assert torch.equal(bits(calls.forward(x)), bits(small))
-        assert torch.equal(bits(calls.backward(g, x)[-100_000:]), bits(calls.backward(g[-100_000:], x[-100_000:])))
-        shifted = torch.empty(x.numel() + 3)[3:]  # not aligned to a cache line
-        assert torch.equal(bits(native.forward_(name, x, {}, out=shifted)), bits(small))
+@pytest.mark.parametrize("rare", ["everywhere", "nowhere", "in some blocks"])
+@pytest.mark.parametrize("name", ["silu", "gelu", "softplus", "relu"])
+def test_same_bits_when_the_result_bypasses_the_caches(name: str, rare: str) -> None:
+    count = (1 << 23) + 5
+    x = inputs(count, torch.float32) if rare == "everywhere" else torch.randn(count, generator=generator(2, "large"))
+    if rare == "nowhere":
+        x = x.clamp(-4, 4)
+    if rare == "in some blocks":  # by turns with and without, and at the ends of blocks
+        x[:: 2048 * 3] = 100.0
+        x[2047 :: 2048 * 7] = -100.0
+    g = torch.randn(count, generator=generator(3, "large"))
+    constants = DEFAULTS.get(name, {})
+    calls = native.bind(name, constants)
+    value = torch.cat([calls.forward(part) for part in x.split(1 << 20)])
+    slope = torch.cat([calls.backward(h, part) for h, part in zip(g.split(1 << 20), x.split(1 << 20), strict=True)])
+    assert torch.equal(bits(calls.forward(x)), bits(value))
+    assert torch.equal(bits(calls.backward(g, x)), bits(slope))
+    shifted = torch.empty(count + 3)[3:]  # not aligned to a cache line
+    assert torch.equal(bits(native.forward_(name, x, constants, out=shifted)), bits(value))
+    assert torch.equal(bits(native.backward_(name, g, x, constants, out=shifted)), bits(slope))
 
 
 def test_layout_of_the_result_is_that_of_the_input() -> None:

@@ -2,7 +2,7 @@
 // number, so each result has one final rounding (error below 0.6 ULP). The compiler vectorises the loops anywhere.
 #pragma once
 
-#include "faithful.h"
+#include "blocks.h"
 
 namespace hillock {
 

@@ -2,7 +2,7 @@
 // a sum as well, so that there is one final rounding. Each tail holds for |x| at or beyond the end of its table.
 #pragma once
 
-#include "faithful.h"
+#include "blocks.h"
 
 #ifdef HILLOCK_TABLES
 namespace hillock::tails {
