@@ -119,7 +119,7 @@ def main() -> None:
     begin_seconds = recorder.spent
     times: list[tuple[tuple[float, ...], tuple[float, ...]]] = []
     watched_seconds = 0.0
-    while time.perf_counter() < ends:
+    while len(times) < 2 or time.perf_counter() < ends:
         # Which comes first alternates, so that a machine that slows down slows both. Only equal stretches side by side
         # are compared: of a skewed disturbance a longer one would catch more.
         unwatched_first = len(times) % 2 == 0

@@ -125,8 +125,8 @@ def peers(found: dict[str, Any]) -> Iterator[str]:
 def treatments(found: dict[str, Any]) -> Iterator[str]:
     yield "\n### Does `treat` repair?\n"
     yield (
-        f"`treatments.py`, {found['steps']} steps and {found['seeds']} confirming seeds; a repair is judged by other "
-        "pictures and fresh seeds.\n"
+        f"`treatments.py`, {found['steps']} steps and {found['seeds']} confirming seeds, {found['done']} of "
+        f"{found['planned']} planned cases in random order; a repair is judged by other pictures and fresh seeds.\n"
     )
     yield "| | |\n|---|---|"
     for name, text in (

@@ -148,6 +148,8 @@ def summary(answers: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
         "provenance": provenance.collect(),
         "steps": STEPS,
         "seeds": SEEDS,
+        "done": sum(len(group) for group in answers.values()),
+        "planned": len(list(jobs())),  # in random order: what is done is a sample
         "repaired": rate([bool(answer["repaired"]) for answer in faults]),
         "claims_that_made_it_worse": rate([answer["treated"] >= answer["untreated"] for answer in claims]),
         "claims_where_nothing_helps": rate([bool(answer["chosen"]) for answer in answers["cannot_be_helped"]]),
