@@ -49,19 +49,19 @@ def __dir__() -> list[str]:
 
 def _function(activation: Activation) -> Callable[..., Tensor]:
     """Return the plain function of one declaration, with its parameters in its signature and its card as docstring."""
+    plain = kernels.settled(activation, activation.constants())
 
-    apply, defaults = kernels.apply, activation.constants()
-
-    def function(x: Tensor, **parameters: Any) -> Tensor:
-        if not parameters:  # the common call, whose cost counts on small tensors
-            return apply(activation, x, defaults)
+    def with_parameters(x: Tensor, **parameters: Any) -> Tensor:
+        if not parameters:
+            return plain(x)
         found, left = resolve(activation, parameters)
         tensors = {name: value for name, value in left.items() if isinstance(value, Tensor)}
         numbers = found.constants(**{name: value for name, value in left.items() if name not in tensors})
         if unknown := tensors.keys() - numbers.keys():
             raise UnknownNameError(f"parameter of {found.name}", unknown.pop(), numbers or ["no parameter at all"])
-        return apply(found, x, {**numbers, **tensors})
+        return kernels.apply(found, x, {**numbers, **tensors})
 
+    function = with_parameters if activation.parameters or activation.variants else plain
     kind = inspect.Parameter.KEYWORD_ONLY
     function.__name__ = function.__qualname__ = activation.name
     function.__doc__ = "\n\n".join(

@@ -62,6 +62,7 @@ def kernels(
     hillock bench kernels --functions silu,gelu --sizes 16,20
     """
     from hillock.errors import UsageError
+    from hillock.functional import silu
     from hillock.kernels import native
     from hillock.kernels.speed import TORCH, measure, overhead, settings
 
@@ -83,4 +84,4 @@ def kernels(
         layouts=door.split_names(layouts),
     )
     measure(out / "kernels.json", wanted, turns=turns, compiled=compiled, seconds=seconds)
-    print(f"call of 16 elements, microseconds: {overhead(out / 'kernels.json')}")
+    print(f"call of 16 elements, microseconds: {overhead(out / 'kernels.json', silu)}")

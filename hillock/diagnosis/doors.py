@@ -79,6 +79,7 @@ class Measured:
 
 
 def without_fused_cell(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Call a recurrent function with oneDNN off: its fused cell shows nothing of what happens inside."""
     backend: Any = torch.backends.mkldnn
     before = backend.enabled
     backend.enabled = False

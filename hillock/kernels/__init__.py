@@ -7,10 +7,10 @@ What belongs here: kernels, their build, autograd and transforms, the plan of wh
 What never does: what a function *is* (`activations`), modules (`layers`), anything that knows of networks or data.
 """
 
-from hillock.kernels.dispatch import apply, slope
+from hillock.kernels.dispatch import apply, settled, slope
 from hillock.kernels.lean import lean
 from hillock.kernels.plan import saved_plan
 from hillock.kernels.setting import precision
 from hillock.kernels.status import status
 
-__all__ = ["apply", "lean", "precision", "saved_plan", "slope", "status"]
+__all__ = ["apply", "lean", "precision", "saved_plan", "settled", "slope", "status"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -18,7 +18,7 @@ from hillock.kernels.bound import bind
 if TYPE_CHECKING:
     from hillock.activations import Activation
 
-__all__ = ["apply", "slope"]
+__all__ = ["apply", "settled", "slope"]
 
 _transforms_active = torch._C._are_functorch_transforms_active
 _dispatch_modes = torch._C._len_torch_dispatch_stack
@@ -59,6 +59,29 @@ def apply(activation: Activation, x: Tensor, constants: Mapping[str, float | Ten
         if calls is not None and (call := calls.get(x.dtype)) is not None:
             return call.forward(x)
     return _apply(activation, x, constants)
+
+
+def settled(activation: Activation, constants: Mapping[str, float]) -> Callable[[Tensor], Tensor]:
+    """Return x -> apply(activation, x, constants), whose call is as short as that of `apply` itself."""
+    key = (activation, *constants.items()) if constants else activation
+
+    def function(x: Tensor) -> Tensor:
+        if (  # as in `apply`
+            not is_dynamo_compiling()
+            and type(x) is Tensor
+            and not x.requires_grad
+            and x.is_cpu
+            and not has_torch_function_unary(x)
+            and not _transforms_active()
+            and not _dispatch_modes()
+            and forward_ad._current_level < 0
+        ):
+            calls = _QUICK.get(key)
+            if calls is not None and (call := calls.get(x.dtype)) is not None:
+                return call.forward(x)
+        return _apply(activation, x, constants)
+
+    return function
 
 
 def _apply(activation: Activation, x: Tensor, constants: Mapping[str, float | Tensor]) -> Tensor:

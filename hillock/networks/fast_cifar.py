@@ -4,8 +4,8 @@ After the network of airbench94 (Jordan 2024, arXiv:2404.00498; its Muon version
 to Page 2018 ("How to train your ResNet"): a first layer that whitens patches and is never trained, three groups of two
 3x3 convolutions, each convolution starting as the identity on its first channels.
 
-Departures: the whitening layer has no bias, so that nothing at all flows back to it; the division of the scores by the
-number of features is in the head's start and rate.
+Departures: the shifts of the whitening layer are trained throughout, not for the first three epochs alone; the division
+of the scores by the number of features is in the head's start and rate.
 """
 
 from __future__ import annotations
@@ -35,7 +35,8 @@ class FastCifar(Network):
         patch: side in pixels of the patches that are whitened.
         directions: leading eigenvectors of the patches (None: all of them); the first layer has each and its negative.
 
-    The first layer is meaningless until `look_at` has seen pictures; a training calls it before the first step.
+    The weights of the first layer are never trained, and meaningless until `look_at` has seen pictures, which a
+    training lets it do before the first step.
     """
 
     def __init__(
@@ -53,7 +54,7 @@ class FastCifar(Network):
         if min(input_size[1:]) < 10:
             raise UsageError("pictures of at least 10 pixels a side", got=f"{input_size[1]}x{input_size[2]}")
         directions = min(directions or patch**2 * channels, patch**2 * channels)
-        self.whiten = undrawn(nn.Conv2d, channels, 2 * directions, patch, bias=False)
+        self.whiten = undrawn(nn.Conv2d, channels, 2 * directions, patch)
         self.whiten.weight.requires_grad_(False)
         self.act = sites(2 * directions)
         self.groups = nn.Sequential()

@@ -99,11 +99,15 @@ def results() -> list[Path]:
 @pytest.mark.parametrize("path", results(), ids=lambda path: path.name)
 def test_stored_results_have_a_birth_certificate(path: Path) -> None:
     stored = json.loads(path.read_text())
-    # One certificate for the file, or, where results were collected over days, one for each.
-    holders = [stored] if "items" not in stored or "provenance" in stored else list(stored["items"].values())
-    assert holders
-    for holder in holders:
-        certificate = holder.get("provenance", holder)
+    # One certificate for the file, or, where results were collected in parts, one for each commit.
+    is_collected = "items" in stored and "provenance" not in stored
+    certificates = (
+        [stored["certificates"][item["commit"]] for item in stored["items"].values()]
+        if is_collected
+        else [stored.get("provenance", stored)]
+    )
+    assert certificates
+    for certificate in certificates:
         for key in ("date", "torch", "processor", "cores", "hillock"):
             assert certificate.get(key), f"{path.name} does not say its {key}"
 
