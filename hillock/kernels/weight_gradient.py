@@ -88,7 +88,9 @@ def _torch_gradients(dy: Tensor, x: Tensor, weight: Tensor, wanted: list[bool]) 
 @functools.cache
 def _available() -> bool:
     """Whether the library is there, was built for AMX, and the system grants the tile registers."""
-    return build.available() and bool(_library().hillock_weight_gradient_available())
+    if not build.available():
+        return False
+    return bool(ctypes.CDLL(str(build.library())).hillock_weight_gradient_available())  # the only symbol elsewhere
 
 
 @functools.cache
