@@ -109,8 +109,8 @@ def peers() -> Iterator[str]:
     versions = kept["versions"] | {"torch": kept["provenance"]["torch"]}
     yield "Versions: " + ", ".join(f"{name} {version}" for name, version in versions.items()) + ".\n"
     yield (
-        "| function | library | largest error (ULP), forward | derivative | inputs with a wrong NaN, inf or sign of 0 | ns forward "
-        "| ns both | bytes kept |"
+        "| function | library | largest error (ULP), forward | derivative | inputs with a wrong NaN, inf or sign of 0 "
+        "| ns forward | ns both | bytes kept |"
     )
     yield "|---|---|---|---|---|---|---|---|"
     for name, entry in kept["functions"].items():
