@@ -39,9 +39,9 @@ def test_towers_do_not_see_each_other() -> None:
 
 
 def test_torch_divides_alpha_by_the_window() -> None:
-    x = torch.randn(1, 9, 2, 2, generator=torch.Generator().manual_seed(3))
+    x = torch.randn(1, 9, 2, 2, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
     ours, torch_s = ResponseNorm(alpha=1e-2), torch.nn.LocalResponseNorm(5, alpha=5e-2, beta=0.75, k=2.0)
-    torch.testing.assert_close(ours(x), torch_s(x), rtol=0, atol=0)
+    torch.testing.assert_close(ours(x), torch_s(x), rtol=1e-14, atol=0)
 
 
 def test_an_even_window_is_refused() -> None:
@@ -59,3 +59,16 @@ def test_map_norm_equals_its_formula() -> None:
     torch.testing.assert_close(MapNorm()(x), expected, rtol=1e-12, atol=1e-12)
     with pytest.raises(UsageError):
         MapNorm(2)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_sums_in_float32_and_rounds_once(dtype: torch.dtype) -> None:
+    x = (10 * torch.randn(2, 8, 5, 5, generator=torch.Generator().manual_seed(4))).to(dtype)
+    layer = ResponseNorm(alpha=0.1)
+    expected = layer(x.double())
+    with torch.autocast("cpu", torch.bfloat16):
+        y = layer(x)
+    assert y.dtype == dtype
+    # Half a unit of the format, and in float32 a few roundings of the sum and the roots.
+    error = ((y.double() - expected) / expected).abs().max()
+    assert error <= (2**-8 if dtype == torch.bfloat16 else 8 * 2**-24)
