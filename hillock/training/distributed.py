@@ -12,6 +12,7 @@ import contextlib
 import datetime
 import os
 import pickle
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ __all__ = ["SynchronisedBatchNorm1d", "SynchronisedBatchNorm2d", "World", "joine
 # The tensors of the latest exchanges. gloo's own thread lets go of an exchange's tensors a moment after everybody has
 # the result. Were it the last to hold one that Python knows, it would need the interpreter's lock to free it, while the
 # group's destructor waits for that thread with the lock held (torch 2.13): both for ever. So it must never be the last.
+GLOO_PAUSE = 0.5  # seconds, ample for a thread that only has to be let in
 _exchanged: collections.deque[Tensor] = collections.deque(maxlen=256)
 
 
@@ -124,6 +126,9 @@ def joined(device: str) -> Iterator[World]:
         yield world
     finally:
         if started_here:
+            # Gloo's thread needs the interpreter to drop the tensors of DistributedDataParallel's last broadcasts; the
+            # group's end waits for that thread and keeps the interpreter: without a pause both may wait for ever.
+            time.sleep(GLOO_PAUSE)
             dist.destroy_process_group()
             _exchanged.clear()
 
