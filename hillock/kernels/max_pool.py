@@ -15,22 +15,23 @@ from torch import Tensor
 from torch.autograd import Function
 
 from hillock.kernels import build
+from hillock.kernels.traced import is_transformed, missing_library
 
-__all__ = ["max_pool", "takes"]
+__all__ = ["largest", "max_pool", "scattered", "takes"]
 
 _LARGEST_WINDOW = 15  # pixels a side: the place in a window is one byte
 
 
 def takes(x: Tensor, side: int, padding: int) -> bool:
-    """Whether `max_pool` takes this input: a plain channels-last map outside compiled code and transforms."""
-    if torch.compiler.is_compiling() or torch._C._functorch.peek_interpreter_stack() is not None:
+    """Whether `max_pool` takes this input: a plain channels-last map outside function transforms."""
+    if is_transformed():
         return False
     if type(x) is not Tensor or x.device.type != "cpu" or x.dtype not in (torch.float32, torch.bfloat16):
         return False
     if x.dim() != 4 or x.numel() == 0 or not x.is_contiguous(memory_format=torch.channels_last):
         return False
     fits = min(x.shape[2:]) + 2 * padding >= side
-    return side <= _LARGEST_WINDOW and 2 * padding <= side and fits and build.available()
+    return side <= _LARGEST_WINDOW and 2 * padding <= side and fits and missing_library() is None
 
 
 def max_pool(x: Tensor, side: int, stride: int, padding: int = 0) -> Tensor:
@@ -39,18 +40,35 @@ def max_pool(x: Tensor, side: int, stride: int, padding: int = 0) -> Tensor:
     Arguments: x [N, C, H, W], see `takes`; side, stride, padding of the windows in pixels. Gradients can be
     differentiated again.
     """
+    if torch.compiler.is_compiling():
+        from hillock.kernels import operators
+
+        return operators.max_pool(x, side, stride, padding)
     y: Tensor = _MaxPool.apply(x, (side, stride, padding))  # type: ignore[no-untyped-call]
     return y
+
+
+def largest(x: Tensor, window: tuple[int, int, int]) -> tuple[Tensor, Tensor]:
+    """Return the largest value of each window (side, stride, padding), and its place there; no autograd."""
+    side, stride, padding = window
+    rows, columns = ((length + 2 * padding - side) // stride + 1 for length in x.shape[2:])
+    y = torch.empty((*x.shape[:2], rows, columns), dtype=x.dtype, memory_format=torch.channels_last)
+    where = torch.empty(y.shape, dtype=torch.uint8, memory_format=torch.channels_last)
+    _call("forward", x, x, y, where, x.shape, window, y.shape)
+    return y, where
+
+
+def scattered(dy: Tensor, where: Tensor, window: tuple[int, int, int], shape: torch.Size) -> Tensor:
+    """Return the gradient of the input of that shape; no autograd."""
+    dx = torch.empty(shape, dtype=dy.dtype, memory_format=torch.channels_last)
+    _call("backward", dy, dy, where, dx, shape, window, dy.shape)
+    return dx
 
 
 class _MaxPool(Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, window: tuple[int, int, int]) -> Tensor:
-        side, stride, padding = window
-        rows, columns = ((length + 2 * padding - side) // stride + 1 for length in x.shape[2:])
-        y = torch.empty((*x.shape[:2], rows, columns), dtype=x.dtype, memory_format=torch.channels_last)
-        where = torch.empty(y.shape, dtype=torch.uint8, memory_format=torch.channels_last)
-        _call("forward", x, x, y, where, x.shape, window, y.shape)
+        y, where = largest(x, window)
         ctx.save_for_backward(where)
         ctx.window, ctx.shape = window, x.shape
         return y
@@ -66,12 +84,9 @@ class _Scatter(Function):
 
     @staticmethod
     def forward(ctx: Any, dy: Tensor, where: Tensor, window: tuple[int, int, int], shape: torch.Size) -> Tensor:
-        dy = dy.contiguous(memory_format=torch.channels_last)
-        dx = torch.empty(shape, dtype=dy.dtype, memory_format=torch.channels_last)
-        _call("backward", dy, dy, where, dx, shape, window, dy.shape)
         ctx.save_for_backward(where)
         ctx.window = window
-        return dx
+        return scattered(dy.contiguous(memory_format=torch.channels_last), where, window, shape)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:

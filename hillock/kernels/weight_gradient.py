@@ -21,7 +21,7 @@ from torch.autograd import Function
 
 from hillock.kernels import build
 
-__all__ = ["convolution", "gains", "weight_gradient"]
+__all__ = ["available", "convolution", "gains", "weight_gradient"]
 
 _TILE = 16  # channels come in multiples of this
 
@@ -37,7 +37,13 @@ def gains(x: Tensor, weight: Tensor) -> bool:
     if x.dtype != torch.bfloat16 or x.device.type != "cpu" or not x.is_contiguous(memory_format=torch.channels_last):
         return False
     # The one kind of shape that loses in the measurement above: 32 channels on both sides of a map of 16x16.
-    return not (inputs == outputs == 32) and _available()
+    if inputs == outputs == 32:
+        return False
+    if torch.compiler.is_compiling():
+        from hillock.kernels import operators
+
+        return operators.tiles_are_there()
+    return available()
 
 
 def convolution(x: Tensor, weight: Tensor) -> Tensor:
@@ -47,6 +53,10 @@ def convolution(x: Tensor, weight: Tensor) -> Tensor:
     to the bit, computed with the weight rounded to bfloat16; the weight gradient is summed and returned in float32
     where the weight is. Where somebody differentiates the gradient, torch's own is used. The caller asks `gains` first.
     """
+    if torch.compiler.is_compiling():
+        from hillock.kernels import operators
+
+        return operators.convolution(x, weight)
     y: Tensor = _Convolution.apply(x, weight)  # type: ignore[no-untyped-call]
     return y
 
@@ -86,7 +96,7 @@ def _torch_gradients(dy: Tensor, x: Tensor, weight: Tensor, wanted: list[bool]) 
 
 
 @functools.cache
-def _available() -> bool:
+def available() -> bool:
     """Whether the library is there, was built for AMX, and the system grants the tile registers."""
     if not build.available():
         return False

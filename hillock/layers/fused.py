@@ -7,16 +7,16 @@
 
 What is fused is read off the structure: a `BatchNorm2d` followed by an activation inside an `nn.Sequential`, and the
 end of a residual unit. A module with hooks is left alone, so that nobody who watches it is deceived; whatever a fused
-operation cannot take runs as plain torch operations, and the reason is logged once. Inside `torch.compile` the network
-is the plain one, which Inductor fuses itself.
+operation cannot take runs as plain torch operations, and the reason is logged once. Inside `torch.compile` the fused
+operations are operators that it calls (`hillock.kernels.operators`); in `torch.export` and function transforms the
+network is the plain one.
 """
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -24,15 +24,16 @@ from torch.autograd import Function
 
 from hillock.kernels.max_pool import max_pool, takes
 from hillock.kernels.norm_activation import Normalisation, norm_activation, why_not
+from hillock.kernels.traced import is_transformed, say_once
 from hillock.kernels.weight_gradient import convolution, gains
 from hillock.layers.recognise import recognise
 from hillock.layers.residual import ResidualUnit
 from hillock.layers.shortcut import Addition, PaddedShortcut
 
-__all__ = ["fuse", "is_fused", "unfuse", "unfused"]
+if TYPE_CHECKING:
+    from hillock.activations import Activation
 
-_LOG = logging.getLogger("hillock")
-_SAID: set[str] = set()
+__all__ = ["fuse", "is_fused", "unfuse", "unfused"]
 
 
 def fuse(model: nn.Module) -> nn.Module:
@@ -81,27 +82,13 @@ class FusedSequential(nn.Sequential):
     """An `nn.Sequential` that runs each batch normalisation together with the activation after it."""
 
     def forward(self, x: Tensor) -> Tensor:
-        modules = list(self)
-        if torch.compiler.is_compiling():
-            for module in modules:
-                x = module(x)
-            return x
-        while modules:
-            module = modules.pop(0)
-            if isinstance(module, nn.BatchNorm2d):
-                activation = modules.pop(0) if modules and recognise(modules[0]) else None
-                x = _normalised(x, module, activation)
-            else:
-                x = module(x)
-        return x
+        return _in_turn(list(self), x)
 
 
 class FusedResidualUnit(ResidualUnit):
     """A residual unit that adds its shortcut and activates in the pass that normalises its branch."""
 
     def forward(self, x: Tensor) -> Tensor:
-        if torch.compiler.is_compiling():
-            return super().forward(x)
         end = list(self.branch)[-1:]
         after = list(self.after)
         joins = type(self.join) is Addition and self.shortcut is not None
@@ -112,7 +99,7 @@ class FusedResidualUnit(ResidualUnit):
         x, second = (x, second) if not self.common else (self.common(x),) * 2
         assert self.shortcut is not None
         shortcut = self.shortcut(second)
-        branch = FusedSequential(*list(self.branch)[:-1])(x)
+        branch = _in_turn(list(self.branch)[:-1], x)
         return _normalised(branch, end[0], after[0] if after else None, shortcut)
 
 
@@ -123,7 +110,7 @@ class FusedConv2d(nn.Conv2d):
         ordinary = (self.kernel_size, self.stride, self.padding, self.dilation, self.groups, self.padding_mode)
         if ordinary != ((3, 3), (1, 1), (1, 1), (1, 1), 1, "zeros") or self.bias is not None:
             return super().forward(x)
-        if torch.compiler.is_compiling() or torch._C._functorch.peek_interpreter_stack() is not None:
+        if is_transformed():
             return super().forward(x)
         if torch.is_autocast_enabled("cpu") and x.device.type == "cpu":
             x = x.to(torch.get_autocast_dtype("cpu"))
@@ -189,28 +176,60 @@ _FUSED: dict[type[nn.Module], type[nn.Module]] = {
 }
 
 
+def _in_turn(modules: list[nn.Module], x: Tensor) -> Tensor:
+    """Run the modules one after the other, each batch normalisation together with the activation after it."""
+    while modules:
+        module = modules.pop(0)
+        if isinstance(module, nn.BatchNorm2d):
+            activation = modules.pop(0) if modules and recognise(modules[0]) else None
+            x = _normalised(x, module, activation)
+        else:
+            x = module(x)
+    return x
+
+
 def _normalised(
     x: Tensor, norm: nn.BatchNorm2d, activation: nn.Module | None, residual: Tensor | None = None
 ) -> Tensor:
     """activation(norm(x) + residual), fused where that can be."""
     known = None if activation is None else recognise(activation)
     constants = {} if known is None else dict(known[1])
-    settings = _settings(norm)
     declared = None if known is None else known[0]
-    watched = any(_has_hooks(module) for module in (norm, activation) if module is not None)
-    reason = "somebody watches the modules" if watched else why_not(x, settings, declared, constants, residual)
+    reason = _why_not(x, norm, activation, declared, constants, residual)
     if reason is None:
+        settings = _settings(norm)
         if norm.training and norm.num_batches_tracked is not None:
             norm.num_batches_tracked.add_(1)
         numbers = {name: float(value) for name, value in constants.items()}
         y, second = norm_activation(x, settings, declared, numbers, residual)
-        y.second_name = (second, y._version)  # type: ignore[attr-defined]
+        if not torch.compiler.is_compiling():
+            y.second_name = (second, y._version)  # type: ignore[attr-defined]
         return y
-    _say_once(reason)
+    say_once(reason)
     plain: Tensor = norm(x)
     if residual is not None:
         plain = plain + residual
     return plain if activation is None else cast(Tensor, activation(plain))
+
+
+def _why_not(
+    x: Tensor,
+    norm: nn.BatchNorm2d,
+    activation: nn.Module | None,
+    declared: Activation | None,
+    constants: Mapping[str, float | Tensor],
+    residual: Tensor | None,
+) -> str | None:
+    if any(_has_hooks(module) for module in (norm, activation) if module is not None):
+        return "somebody watches the modules"
+    if torch.compiler.is_compiling():
+        from hillock.kernels import operators
+
+        if norm.momentum is None:
+            return "torch.compile cannot read the number of batches of a cumulative average"
+        if declared is not None and not operators.is_listed(declared.name):
+            return "the activation is not in the catalogue, where an operator would look for it"
+    return why_not(x, _settings(norm), declared, constants, residual)
 
 
 def _second_name(x: Tensor) -> Tensor:
@@ -218,6 +237,8 @@ def _second_name(x: Tensor) -> Tensor:
 
     A map that somebody has changed in place since is no longer what the other name stands for.
     """
+    if torch.compiler.is_compiling():
+        return x
     found: tuple[Tensor, int | None] = getattr(x, "second_name", (x, None))
     second, version = found
     return second if version == x._version else x
@@ -237,9 +258,3 @@ def _has_hooks(module: nn.Module) -> bool:
     return bool(
         module._forward_hooks or module._forward_pre_hooks or module._backward_hooks or module._backward_pre_hooks
     )
-
-
-def _say_once(reason: str) -> None:
-    if reason not in _SAID:
-        _SAID.add(reason)
-        _LOG.info("hillock: a normalisation runs unfused: %s", reason)

@@ -127,8 +127,6 @@ def _channels_last(recipe: Recipe, convolutional: bool) -> Choice:
 def _fused(recipe: Recipe, model: nn.Module, device: torch.device, channels_last: Choice, processes: int) -> Choice:
     if recipe.fused != "auto":
         return Choice(recipe.fused, "as told")
-    if recipe.compile == "on":
-        return Choice("off", "torch.compile fuses by itself")
     if device.type != "cpu" or channels_last.value != "on":
         return Choice("off", "the fused kernels are for channels-last maps on the CPU")
     if recipe.memory == "lean" or processes > 1:

@@ -103,12 +103,10 @@ def test_a_module_that_is_watched_is_called():
 
 
 @needs_native
-def test_inside_compile_and_transforms_it_is_the_plain_network():
+def test_inside_transforms_it_is_the_plain_network():
     model = network("resnet8", activation="relu", num_classes=10).to(memory_format=torch.channels_last).eval()
     x = _pictures(2, 16)
-    expected = model(x)
     fused = fuse(copy.deepcopy(model))
-    assert torch.allclose(torch.compile(fused, backend="eager", fullgraph=True)(x), expected, atol=1e-4)
     parameters = dict(fused.named_parameters())
 
     def loss(parameters):

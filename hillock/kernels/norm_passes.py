@@ -1,0 +1,150 @@
+"""The passes over memory of a fused normalisation: the native library's, with plain tensors in and out, no autograd.
+
+    statistics(x)          mean and biased variance of each channel
+    forward(x, ...)        y = φ(scale·x + shift + residual)
+    backward(dy, ...)      gradients of x, residual, γ and β
+
+`hillock.kernels.norm_activation` gives them to autograd, `hillock.kernels.operators` to torch.compile. All maps are
+channels-last, float32 or bfloat16, on the CPU; what belongs to a channel is float32.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from hillock.kernels import build, dispatch
+from hillock.kernels.bound import bind
+
+if TYPE_CHECKING:
+    from hillock.activations import Activation
+
+__all__ = ["Affine", "affine", "backward", "forward", "statistics"]
+
+# How the native loops take the activation: none, max(0, p), or looked up by the bfloat16 pre-activation.
+_IDENTITY, _RELU, _TABLE = 0, 1, 2
+
+
+class Affine(NamedTuple):
+    """A normalisation as what it does to a channel: scale·x + shift; [channels] each."""
+
+    mean: Tensor
+    inverse_std: Tensor
+    scale: Tensor
+    shift: Tensor
+
+
+def affine(gamma: Tensor, beta: Tensor, mean: Tensor, variance: Tensor, epsilon: float) -> Affine:
+    """Return γ (x - mean) / √(variance + ε) + β as a scale and a shift."""
+    inverse_std = torch.rsqrt(variance + epsilon)
+    scale = gamma * inverse_std
+    return Affine(mean, inverse_std, scale, beta - mean * scale)
+
+
+def statistics(x: Tensor) -> Tensor:
+    """Return mean and biased variance per channel, [2, channels]."""
+    rows, channels = _size(x)
+    both = torch.empty(2, channels)
+    _call("statistics", x, x, rows, channels, both[0], both[1])
+    return both
+
+
+def forward(
+    x: Tensor, residual: Tensor | None, by: Affine, activation: Activation | None, constants: Mapping[str, float]
+) -> Tensor:
+    """Return φ(scale·x + shift + residual) in the dtype of x."""
+    kind = _kind(activation, x.dtype)
+    y = torch.empty_like(x)
+    values = None if kind != _TABLE else _tables(activation, **constants)[0]
+    native = kind if kind is not None else _IDENTITY
+    _call("forward", x, x, residual, y, *_size(x), by.scale, by.shift, native, values)
+    if kind is None:  # float32 and not one of the native kinds: the activation's own kernel, a pass of its own
+        assert activation is not None
+        y = dispatch.apply(activation, y, constants)
+    return y
+
+
+def backward(
+    dy: Tensor,
+    more: Tensor | None,
+    x: Tensor,
+    residual: Tensor | None,
+    by: Affine,
+    activation: Activation | None,
+    constants: Mapping[str, float],
+    by_batch: bool,
+) -> tuple[Tensor, Tensor | None, Tensor, Tensor]:
+    """Return the gradients of x, residual (None without one), γ and β.
+
+    `more` is added to dy on the way. by_batch: mean and variance are those of x, and the gradient runs through them.
+    None of the results shares memory with dy.
+    """
+    kind = _kind(activation, x.dtype)
+    slopes = None if kind != _TABLE else _tables(activation, **constants)[1]
+    added = residual
+    if kind is None:
+        assert activation is not None
+        pre_activation = torch.empty_like(x)
+        _call("forward", x, x, residual, pre_activation, *_size(x), by.scale, by.shift, _IDENTITY, None)
+        dy = dy if more is None else dy + more
+        dy = bind(activation, constants)[0].backward(dy, pre_activation)
+        kind, added, more = _IDENTITY, None, None  # the sum's gradient is already there
+    dx = torch.empty_like(x)
+    d_sum = None if added is None and more is None else torch.empty_like(x)
+    d_gamma, d_beta = torch.empty_like(by.scale), torch.empty_like(by.scale)
+    _call(
+        "backward", x, dy, more, x, added, d_sum, dx, *_size(x), by.scale, by.shift, by.mean, by.inverse_std,
+        int(by_batch), kind, slopes, d_gamma, d_beta,
+    )  # fmt: skip
+    d_residual = None if residual is None else (d_sum if d_sum is not None else dy)
+    return dx, d_residual, d_gamma, d_beta
+
+
+def _kind(activation: Activation | None, dtype: torch.dtype) -> int | None:
+    """Return how the native loops take φ, or None when it needs a pass of its own."""
+    if activation is None or activation.name == "identity":
+        return _IDENTITY
+    if activation.name == "relu":
+        return _RELU
+    return _TABLE if dtype == torch.bfloat16 else None
+
+
+@functools.lru_cache(maxsize=64)
+def _tables(activation: Activation, **constants: float) -> tuple[Tensor, Tensor]:
+    """Return φ, rounded to bfloat16, and φ' at all 65,536 bfloat16 inputs in bit order, as float32."""
+    with torch.no_grad():
+        every = torch.arange(-32768, 32768, dtype=torch.int32).to(torch.int16).view(torch.bfloat16).roll(32768)
+        values = dispatch.apply(activation, every, constants).float()
+        slopes = dispatch.slope(activation, every.float(), constants)
+    return values.contiguous(), slopes.contiguous()
+
+
+def _size(x: Tensor) -> tuple[int, int]:
+    channels = x.shape[1]
+    return x.numel() // channels, channels
+
+
+_INT, _LONG, _MEMORY = ctypes.c_int, ctypes.c_int64, ctypes.c_void_p
+_SIGNATURES = {
+    "statistics": [_INT, _MEMORY, _LONG, _LONG, _MEMORY, _MEMORY],
+    "forward": [_INT, *[_MEMORY] * 3, _LONG, _LONG, *[_MEMORY] * 2, _INT, _MEMORY],
+    "backward": [_INT, *[_MEMORY] * 6, _LONG, _LONG, *[_MEMORY] * 4, _INT, _INT, *[_MEMORY] * 3],
+}
+
+
+@functools.cache
+def _entry(name: str) -> Any:
+    entry = getattr(ctypes.CDLL(str(build.library_path())), f"hillock_norm_{name}")
+    entry.argtypes = _SIGNATURES[name]
+    entry.restype = None
+    return entry
+
+
+def _call(name: str, like: Tensor, *arguments: Tensor | int | None) -> None:
+    """Call the native function; tensors become addresses, and the first argument says which of the two dtypes it is."""
+    _entry(name)(int(like.dtype == torch.bfloat16), *(a.data_ptr() if isinstance(a, Tensor) else a for a in arguments))
