@@ -7,12 +7,10 @@ Every process holds the whole network and computes its share of each batch; grad
 
 from __future__ import annotations
 
-import collections
 import contextlib
 import datetime
 import os
 import pickle
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -25,12 +23,6 @@ from hillock.errors import TrainingError, UsageError
 
 __all__ = ["SynchronisedBatchNorm1d", "SynchronisedBatchNorm2d", "World", "joined", "synchronise_batch_norm"]
 
-# The tensors of the latest exchanges. gloo's own thread lets go of an exchange's tensors a moment after everybody has
-# the result. Were it the last to hold one that Python knows, it would need the interpreter's lock to free it, while the
-# group's destructor waits for that thread with the lock held (torch 2.13): both for ever. So it must never be the last.
-GLOO_PAUSE = 0.5  # seconds, ample for a thread that only has to be let in
-_exchanged: collections.deque[Tensor] = collections.deque(maxlen=256)
-
 
 class World:
     """This process's place among those that train together. Alone: rank 0 of 1, and every exchange is a no-op."""
@@ -39,6 +31,7 @@ class World:
         self.rank = rank
         self.size = size
         self.local_rank = local_rank
+        self._wrapped: list[nn.Module] = []
 
     @property
     def is_first(self) -> bool:
@@ -61,7 +54,6 @@ class World:
     def _broadcast(self, values: Tensor) -> Tensor:
         """Return rank 0's `values` on the CPU, given tensors of the same size."""
         values = values.to(self._transport)
-        _exchanged.append(values)
         dist.broadcast(values, src=0)
         return values.cpu()
 
@@ -75,7 +67,6 @@ class World:
         if self.size == 1:
             return [values]
         all_values = [torch.empty_like(values) for _ in range(self.size)]
-        _exchanged.extend([values, *all_values])
         dist.all_gather(all_values, values)
         return all_values
 
@@ -95,7 +86,20 @@ class World:
         from torch.nn.parallel import DistributedDataParallel
 
         devices = [device.index] if device.type == "cuda" else None
-        return DistributedDataParallel(model, device_ids=devices, find_unused_parameters=partly)
+        wrapped = DistributedDataParallel(model, device_ids=devices, find_unused_parameters=partly)
+        self._wrapped.append(wrapped)
+        return wrapped
+
+    def let_go(self) -> None:
+        """Take from the wrapped networks their hold on the process group; they can be called no more.
+
+        Whoever drops the last hold waits for gloo's threads to end. Python's own handle leaves the interpreter to them
+        meanwhile; the reducer of a wrapped network that some variable keeps does not, and a thread that needs the
+        interpreter, to drop a tensor of the last exchange, never ends (torch 2.13). So the reducers must go first.
+        """
+        for wrapped in self._wrapped:
+            del wrapped.logger, wrapped.reducer, wrapped.process_group  # the logger holds the reducer
+        self._wrapped.clear()
 
 
 @contextlib.contextmanager
@@ -125,12 +129,9 @@ def joined(device: str) -> Iterator[World]:
     try:
         yield world
     finally:
+        world.let_go()
         if started_here:
-            # Gloo's thread needs the interpreter to drop the tensors of DistributedDataParallel's last broadcasts; the
-            # group's end waits for that thread and keeps the interpreter: without a pause both may wait for ever.
-            time.sleep(GLOO_PAUSE)
             dist.destroy_process_group()
-            _exchanged.clear()
 
 
 @contextlib.contextmanager
@@ -194,7 +195,6 @@ class SynchronisedBatchNorm2d(_Synchronised, nn.BatchNorm2d):
 
 def _all_reduced(values: Tensor) -> Tensor:
     """Add up everybody's `values` in place."""
-    _exchanged.append(values)
     dist.all_reduce(values)
     return values
 

@@ -20,6 +20,7 @@ import torch
 
 from hillock.errors import TrainingError, UsageError
 from hillock.training import Recipe, Run, train
+from hillock.training.distributed import joined
 
 RECIPE = Recipe(network="resnet8", network_options={"width": 4}, limit=240, batch_size=32, epochs=2, checkpoint_steps=3)
 
@@ -180,6 +181,35 @@ def test_a_killed_process_stops_the_others_with_a_sentence(processes: ForkServer
 def test_a_batch_that_cannot_be_shared_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="1 processes times 5 parts can share evenly, got 32"):
         train(RECIPE.replace(accumulate=5), out=tmp_path / "run")
+
+
+def gloo_threads() -> list[str]:
+    names = [task.read_text().strip() for task in Path("/proc/self/task").glob("*/comm")]
+    return [name for name in names if "gloo" in name]
+
+
+def leave_with_the_network_in_a_variable(rank: int, port: int) -> None:
+    torch.set_num_threads(1)
+    os.environ |= {"RANK": str(rank), "WORLD_SIZE": "2", "LOCAL_RANK": str(rank)}
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    with joined("cpu") as world:
+        wrapped = world.wrap(torch.nn.Linear(2, 2), torch.device("cpu"))
+        wrapped(torch.ones(1, 2)).sum().backward()
+        assert gloo_threads()
+    assert not gloo_threads()
+    assert isinstance(wrapped, torch.nn.Module)
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="the threads' names are read from Linux's /proc")
+def test_the_group_ends_although_a_variable_keeps_the_network(processes: ForkServerContext) -> None:
+    """Left to the network's reducer it would end later, with the interpreter held: now and then a deadlock."""
+    port = free_port()
+    both = [processes.Process(target=leave_with_the_network_in_a_variable, args=(rank, port)) for rank in (0, 1)]
+    for process in both:
+        process.start()
+    for process in both:
+        process.join(60)
+    assert [process.exitcode for process in both] == [0, 0]
 
 
 def test_torchrun_and_the_command_line(tmp_path: Path) -> None:
