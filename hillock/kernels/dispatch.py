@@ -44,7 +44,28 @@ def apply(activation: Activation, x: Tensor, constants: Mapping[str, float | Ten
 
     Example: (see `hillock.functional`, whose functions end here)
     """
-    # The common case first: plain data, nobody differentiates, the native library has it. A dozen look-ups, 0.4 µs.
+    y = _quickly((activation, *constants.items()) if constants else activation, x)
+    return _apply(activation, x, constants) if y is None else y
+
+
+def settled(activation: Activation, constants: Mapping[str, float]) -> Callable[[Tensor], Tensor]:
+    """Return x -> apply(activation, x, constants), whose call is as short as that of `apply` itself."""
+    key = (activation, *constants.items()) if constants else activation
+
+    def function(x: Tensor) -> Tensor:
+        y = _quickly(key, x)
+        return _apply(activation, x, constants) if y is None else y
+
+    return function
+
+
+def _quickly(key: object, x: Tensor) -> Tensor | None:
+    """Return φ(x) in the common case: plain data, nobody differentiates, the native library has it. A dozen look-ups.
+
+    Both doors come here. With the condition written out in each a plain function's call would take 1.41 of the time of
+    torch's SiLU on 16 numbers (1.17 and 0.83 µs) instead of 1.44: 25 ns for saying it once (Xeon, torch 2.13, 31 rounds
+    of 20,000 calls in turn).
+    """
     if (
         not is_dynamo_compiling()
         and type(x) is Tensor
@@ -55,33 +76,10 @@ def apply(activation: Activation, x: Tensor, constants: Mapping[str, float | Ten
         and not _dispatch_modes()
         and forward_ad._current_level < 0
     ):
-        calls = _QUICK.get((activation, *constants.items()) if constants else activation)
+        calls = _QUICK.get(key)
         if calls is not None and (call := calls.get(x.dtype)) is not None:
             return call.forward(x)
-    return _apply(activation, x, constants)
-
-
-def settled(activation: Activation, constants: Mapping[str, float]) -> Callable[[Tensor], Tensor]:
-    """Return x -> apply(activation, x, constants), whose call is as short as that of `apply` itself."""
-    key = (activation, *constants.items()) if constants else activation
-
-    def function(x: Tensor) -> Tensor:
-        if (  # as in `apply`
-            not is_dynamo_compiling()
-            and type(x) is Tensor
-            and not x.requires_grad
-            and x.is_cpu
-            and not has_torch_function_unary(x)
-            and not _transforms_active()
-            and not _dispatch_modes()
-            and forward_ad._current_level < 0
-        ):
-            calls = _QUICK.get(key)
-            if calls is not None and (call := calls.get(x.dtype)) is not None:
-                return call.forward(x)
-        return _apply(activation, x, constants)
-
-    return function
+    return None
 
 
 def _apply(activation: Activation, x: Tensor, constants: Mapping[str, float | Tensor]) -> Tensor:
