@@ -8,8 +8,6 @@ are allocated before. Results are kept item by item in a file, so that a long me
 from __future__ import annotations
 
 import itertools
-import json
-import os
 import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -19,8 +17,7 @@ import numpy
 import torch
 from torch import Tensor
 
-from hillock import provenance
-from hillock.kernels import build, native
+from hillock.kernels import build, native, results_file
 from hillock.kernels.verify import DEFAULTS
 from hillock.randomness import generator
 
@@ -153,8 +150,7 @@ def measure(
     An item has the 20 %, 50 % and 80 % quantiles of nanoseconds an element for each candidate over `turns` turns (a
     third of them for the largest sizes), and ratios of medians. With `seconds`, nothing is begun after that time.
     """
-    kept: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
-    kept = {"certificates": {}, "items": {}, "overhead": {}} | kept
+    kept = results_file.read(path)
     before, started = torch.get_num_threads(), time.monotonic()
     try:
         for setting in wanted:
@@ -166,31 +162,17 @@ def measure(
             if done or (seconds is not None and time.monotonic() - started > seconds):
                 continue
             torch.set_num_threads(setting.threads)
-            certificate = provenance.collect()
-            kept["certificates"][certificate["commit"]] = certificate
+            commit = results_file.certify(kept)
             for direction, item in _pair(setting, turns if setting.size < 22 else max(3, turns // 3), compiled).items():
                 kept["items"][setting.key(direction)] = {
                     **setting._asdict(), "direction": direction, **item, "kernels": version,
-                    "commit": certificate["commit"],
+                    "commit": commit,
                 }  # fmt: skip
                 progress(describe(kept["items"][setting.key(direction)]))
-            _write(path, kept)
+            results_file.write(path, kept)
     finally:
         torch.set_num_threads(before)
     return kept
-
-
-def _write(path: Path, kept: dict[str, Any]) -> None:
-    used = {item["commit"] for item in (*kept["items"].values(), *filter(None, [kept["overhead"]]))}
-    kept["certificates"] = {commit: kept["certificates"][commit] for commit in sorted(used)}
-    parts = []
-    for part, content in kept.items():
-        rows = [f"{json.dumps(key)}: {json.dumps(value)}" for key, value in content.items()]
-        parts.append(f"{json.dumps(part)}: {{\n" + ",\n".join(rows) + "\n}")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    partial.write_text("{\n" + ",\n".join(parts) + "\n}\n")
-    os.replace(partial, path)
 
 
 def _tensors(setting: Setting) -> tuple[Tensor, Tensor]:
@@ -302,10 +284,7 @@ def overhead(path: Path, functional: Callable[[Tensor], Tensor], elements: int =
                     candidate()  # type: ignore[no-untyped-call]
                 seconds[key].append((time.perf_counter() - started) / 2000)
     microseconds = {key: round(float(numpy.median(values)) * 1e6, 3) for key, values in seconds.items()}
-    kept: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
-    kept = {"certificates": {}, "items": {}} | kept
-    certificate = provenance.collect()
-    kept["certificates"][certificate["commit"]] = certificate
-    kept["overhead"] = {"elements": elements, "microseconds": microseconds, "commit": certificate["commit"]}
-    _write(path, kept)
+    kept = results_file.read(path)
+    kept["overhead"] = {"elements": elements, "microseconds": microseconds, "commit": results_file.certify(kept)}
+    results_file.write(path, kept)
     return microseconds

@@ -12,9 +12,7 @@ derivative go to the judge in long double. `screen_error` measures how far the s
 from __future__ import annotations
 
 import ctypes
-import json
 import math
-import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -26,8 +24,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from hillock import provenance
-from hillock.kernels import build, native
+from hillock.kernels import build, native, results_file
 from hillock.kernels.native import Precision
 
 __all__ = [
@@ -272,8 +269,7 @@ def exhaustive(
     What the file already holds for the same code of a function (`build.kernels_version`) and at least as many inputs is
     not repeated. With `seconds` no function is begun after that time; one takes a minute or two of one core.
     """
-    kept: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
-    kept = {"certificates": kept.get("certificates", {}), "items": kept.get("items", {})}
+    kept = results_file.read(path)
     started = time.monotonic()
     for name in names or native.functions():
         version = build.kernels_version(name)
@@ -285,20 +281,16 @@ def exhaustive(
         began = time.monotonic()
         constants = DEFAULTS.get(name, {})
         verdicts, judged = check_quickly(name, constants, stride=stride, workers=workers)
-        certificate = provenance.collect()
-        kept["certificates"][certificate["commit"]] = certificate
         common = {
             "constants": {key: str(value) for key, value in constants.items()}, "stride": stride, "kernels": version,
             "left_to_the_judge": judged, "seconds": round(time.monotonic() - began, 1),
-            "commit": certificate["commit"],
+            "commit": results_file.certify(kept),
         }  # fmt: skip
         for (direction, precision), verdict in sorted(verdicts.items(), reverse=True):
             item = {"function": name, "direction": direction, "precision": precision, **asdict(verdict), **common}
             kept["items"][f"{name} {direction} {precision}"] = item
             progress(describe(item))
-        used = {item["commit"] for item in kept["items"].values()}
-        kept["certificates"] = {commit: kept["certificates"][commit] for commit in sorted(used)}
-        _write(path, kept)
+        results_file.write(path, kept)
     return kept
 
 
@@ -311,12 +303,3 @@ def describe(item: Mapping[str, Any]) -> str:
         f">= 1 ULP: {item['one_ulp_or_more']}, wrong specials: {item['wrong_specials']}"
         + (f" (first at {item['first_wrong_special_at']})" if item["wrong_specials"] else "")
     )
-
-
-def _write(path: Path, kept: Mapping[str, Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    lines = {part: [f"{json.dumps(key)}: {json.dumps(value)}" for key, value in kept[part].items()] for part in kept}
-    body = ",\n".join(f'"{part}": {{\n' + ",\n".join(rows) + "\n}" for part, rows in lines.items())
-    partial.write_text("{\n" + body + "\n}\n")
-    os.replace(partial, path)
