@@ -4,6 +4,8 @@
     hillock::norm_activation           φ(normalised x + residual); differentiable
     hillock::norm_activation_backward  its gradients
     hillock::weight_gradient           of a 3x3 convolution; differentiable
+    hillock::response_norm             across channels; differentiable
+    hillock::response_norm_backward    its gradient
     hillock::max_pool                  result and the place of each in its window; differentiable
     hillock::max_pool_backward         its gradient
 
@@ -25,13 +27,23 @@ from torch.library import custom_op
 from hillock.activations.catalogue import find
 from hillock.kernels import max_pool as pooling
 from hillock.kernels import native, norm_passes, traced
+from hillock.kernels import response_norm as responses
 from hillock.kernels import weight_gradient as tiles
 
 if TYPE_CHECKING:
     from hillock.activations import Activation
     from hillock.kernels.norm_activation import Normalisation
 
-__all__ = ["convolution", "is_listed", "log_once", "max_pool", "missing_library", "normalised", "tiles_are_there"]
+__all__ = [
+    "convolution",
+    "is_listed",
+    "log_once",
+    "max_pool",
+    "missing_library",
+    "normalised",
+    "response_norm",
+    "tiles_are_there",
+]
 
 
 _Question = TypeVar("_Question", bound=Callable[..., Any])
@@ -245,6 +257,46 @@ def _input_gradient(dy: Tensor, x: Tensor, weight: Tensor) -> Tensor:
     one, wanted = [1, 1], [True, False, False]
     found: Tensor = torch.ops.aten.convolution_backward(dy, x, weight, None, one, one, one, False, [0, 0], 1, wanted)[0]
     return found
+
+
+# Response normalisation ---------------------------------------------------------------------------------------------
+
+
+@custom_op("hillock::response_norm", mutates_args=())
+def response_norm(x: Tensor, size: int, alpha: float, beta: float, k: float, towers: int) -> Tensor:
+    """Return the response-normalised map."""
+    return responses.forward(_channels_last(x), responses.Window(size, alpha, beta, k, towers))
+
+
+@response_norm.register_fake
+def _(x: Tensor, *_: Any) -> Tensor:
+    return torch.empty_like(x, memory_format=torch.channels_last)
+
+
+@custom_op("hillock::response_norm_backward", mutates_args=())
+def response_norm_backward(
+    dy: Tensor, x: Tensor, size: int, alpha: float, beta: float, k: float, towers: int
+) -> Tensor:
+    """Return the gradient of x."""
+    window = responses.Window(size, alpha, beta, k, towers)
+    return responses.backward(_channels_last(x), _channels_last(dy.to(x.dtype)), window)
+
+
+@response_norm_backward.register_fake
+def _(dy: Tensor, x: Tensor, *_: Any) -> Tensor:
+    return torch.empty_like(x, memory_format=torch.channels_last)
+
+
+def _keep_for_response_norm(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    ctx.save_for_backward(inputs[0])
+    ctx.window = inputs[1:]
+
+
+def _response_norm_gradient(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
+    return response_norm_backward(dy, *ctx.saved_tensors, *ctx.window), *(None,) * 5
+
+
+response_norm.register_autograd(_response_norm_gradient, setup_context=_keep_for_response_norm)
 
 
 # Max pooling --------------------------------------------------------------------------------------------------------

@@ -6,10 +6,10 @@
     unfuse(model)    back to one operation a module
 
 What is fused is read off the structure: a `BatchNorm2d` followed by an activation inside an `nn.Sequential`, and the
-end of a residual unit. A module with hooks is left alone, so that nobody who watches it is deceived; whatever a fused
-operation cannot take runs as plain torch operations, and the reason is logged once. Inside `torch.compile` the fused
-operations are operators that it calls (`hillock.kernels.operators`); in `torch.export` and function transforms the
-network is the plain one.
+end of a residual unit; response norms, poolings and convolutions run in kernels of their own. A module with hooks is
+left alone, so that nobody who watches it is deceived; whatever a fused operation cannot take runs as plain torch
+operations, and the reason is logged once. Inside `torch.compile` the fused operations are operators that it calls
+(`hillock.kernels.operators`); in `torch.export` and function transforms the network is the plain one.
 """
 
 from __future__ import annotations
@@ -24,10 +24,13 @@ from torch.autograd import Function
 
 from hillock.kernels.max_pool import max_pool, takes
 from hillock.kernels.norm_activation import Normalisation, norm_activation, why_not
+from hillock.kernels.response_norm import response_norm
+from hillock.kernels.response_norm import takes as takes_response_norm
 from hillock.kernels.traced import is_transformed, say_once
 from hillock.kernels.weight_gradient import convolution, gains
 from hillock.layers.recognise import recognise
 from hillock.layers.residual import ResidualUnit
+from hillock.layers.response_norm import ResponseNorm
 from hillock.layers.shortcut import Addition, PaddedShortcut
 
 if TYPE_CHECKING:
@@ -129,13 +132,21 @@ class FusedMaxPool2d(nn.MaxPool2d):
     def forward(self, x: Tensor) -> Tensor:
         settings = (self.kernel_size, self.stride, self.padding)
         square = all(isinstance(setting, int) for setting in settings)
-        if not square or self.dilation != 1 or self.ceil_mode or self.return_indices:
+        if not square or self.dilation != 1 or self.return_indices:
             return cast(Tensor, super().forward(x))
         side, stride, padding = cast(tuple[int, int, int], settings)
-        if takes(x, side, padding):
+        exact = not self.ceil_mode or all((length + 2 * padding - side) % stride == 0 for length in x.shape[-2:])
+        if exact and takes(x, side, padding):
             return max_pool(x, side, stride, padding)
         y: Tensor = super().forward(x)
         return y
+
+
+class FusedResponseNorm(ResponseNorm):
+    """A `ResponseNorm` of one pass each way."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return response_norm(x, self.window) if takes_response_norm(x, self.window) else super().forward(x)
 
 
 class FusedPaddedShortcut(PaddedShortcut):
@@ -172,6 +183,7 @@ _FUSED: dict[type[nn.Module], type[nn.Module]] = {
     ResidualUnit: FusedResidualUnit,
     nn.Conv2d: FusedConv2d,
     nn.MaxPool2d: FusedMaxPool2d,
+    ResponseNorm: FusedResponseNorm,
     PaddedShortcut: FusedPaddedShortcut,
 }
 

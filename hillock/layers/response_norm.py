@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hillock.errors import UsageError
+from hillock.kernels.response_norm import Window, composite
 
 __all__ = ["MapNorm", "ResponseNorm"]
 
@@ -40,25 +40,13 @@ class ResponseNorm(nn.Module):
             raise UsageError("an odd, positive window size", got=str(size))
         self.size, self.alpha, self.beta, self.k, self.towers = size, alpha, beta, k, towers
 
-    def forward(self, x: Tensor) -> Tensor:
-        # x: [N, C, H, W]
-        kind = x.device.type if torch.amp.is_autocast_available(x.device.type) else "cpu"  # meta has none
-        with torch.autocast(kind, enabled=False):  # the sums in at least float32
-            wide = x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
-            # A 1x1 convolution with a band of ones keeps the layout, needs no padding and is fast both ways.
-            sums = F.conv2d(wide.square(), self._band(wide))
-            base = self.k + self.alpha * sums
-            if self.beta == 0.75:  # base^-1/2 base^-1/4, several times faster than a power
-                root = base.rsqrt()
-                return (wide * (root * root.sqrt())).to(x.dtype)
-            return (wide * base**-self.beta).to(x.dtype)
+    @property
+    def window(self) -> Window:
+        """The constants as the kernels take them."""
+        return Window(self.size, self.alpha, self.beta, self.k, self.towers)
 
-    def _band(self, x: Tensor) -> Tensor:
-        """Return the weight [C, C, 1, 1] that sums each map with its neighbours in the same tower."""
-        maps = torch.arange(x.shape[1], device=x.device)
-        tower = maps // (x.shape[1] // self.towers)
-        near = (maps[:, None] - maps).abs() <= self.size // 2
-        return (near & (tower[:, None] == tower)).to(x.dtype)[:, :, None, None]
+    def forward(self, x: Tensor) -> Tensor:
+        return composite(x, self.window)
 
     def extra_repr(self) -> str:
         return f"size={self.size}, alpha={self.alpha}, beta={self.beta}, k={self.k}, towers={self.towers}"

@@ -12,6 +12,7 @@ from torch import nn
 
 from hillock.errors import UsageError
 from hillock.kernels import native
+from hillock.layers.response_norm import ResponseNorm
 from hillock.training.recipe import Recipe
 
 __all__ = ["Choice", "Plan", "choose", "device_of"]
@@ -131,8 +132,8 @@ def _fused(recipe: Recipe, model: nn.Module, device: torch.device, channels_last
         return Choice("off", "the fused kernels are for channels-last maps on the CPU")
     if recipe.memory == "lean" or processes > 1:
         return Choice("off", "lean memory recomputes by itself" if processes == 1 else "statistics span processes")
-    if not any(isinstance(module, nn.BatchNorm2d) for module in model.modules()):
-        return Choice("off", "the network has no batch normalisation")
+    if not any(isinstance(module, (nn.BatchNorm2d, ResponseNorm)) for module in model.modules()):
+        return Choice("off", "the network normalises no maps")
     if not native.available():
         return Choice("off", native.reason())
     return Choice("on", "fewer passes over memory")

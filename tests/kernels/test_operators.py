@@ -52,6 +52,13 @@ def test_the_pooling_is_a_proper_operator(dtype):
     opcheck(operators.max_pool_backward, (torch.ones_like(y), where, x.shape, 3, 2, 1))
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+def test_the_response_norm_is_a_proper_operator(dtype):
+    x, dy = (_draw((2, 6, 3, 4), purpose, dtype) for purpose in ("x", "dy"))
+    opcheck(operators.response_norm, (x.clone().requires_grad_(), 3, 0.1, 0.75, 1.0, 2))
+    opcheck(operators.response_norm_backward, (dy, x, 3, 0.1, 0.75, 1.0, 2))
+
+
 def test_the_weight_gradient_is_a_proper_operator_and_linear():
     if not tiles.available():
         pytest.skip("needs a processor with AMX")

@@ -118,6 +118,22 @@ def test_inside_transforms_it_is_the_plain_network():
         assert torch.allclose(got[name], value, rtol=1e-3, atol=1e-4), name
 
 
+@needs_native
+def test_response_norms_and_poolings_run_in_their_kernels():
+    model = network("alexnet", activation="relu", num_classes=10, image_size=67, width=0.25)
+    model = model.eval().to(memory_format=torch.channels_last)
+    x, names = _pictures(2, 67), []
+    y = fuse(copy.deepcopy(model))(x)
+    y.sum().backward()
+    seen = [y.grad_fn]
+    while seen:
+        node = seen.pop()
+        names.append(node.name())
+        seen += [following for following, _ in node.next_functions if following is not None]
+    assert [names.count(name) for name in ("_ResponseNormBackward", "_MaxPoolBackward")] == [2, 3]
+    assert torch.allclose(y, model(x), rtol=1e-4, atol=1e-5)
+
+
 def test_the_padded_shortcut_is_the_plain_one():
     x = _pictures(2, 9)[:, :, :9, :9].contiguous(memory_format=torch.channels_last).requires_grad_()
     plain = PaddedShortcut(3, 8, 2)
