@@ -16,7 +16,8 @@ from torch import Tensor
 from torch.func import grad, hessian, jacfwd, jacrev, jvp, vmap
 
 from hillock import kernels
-from hillock.activations import find
+from hillock.activations import Activation, find
+from hillock.layers.activation_layer import ActivationLayer
 
 pytestmark = [
     # torch scripts its own forward-mode decompositions and advises on vectorisation; neither is our business.
@@ -131,7 +132,7 @@ def test_inductor(name: str) -> None:
 
 
 @pytest.mark.parametrize("backend", ["aot_eager", "inductor"])
-def test_compiled_training_step_uses_the_declared_slope(backend: str) -> None:
+def test_compiled_training_step_has_the_right_slope(backend: str) -> None:
     """Forward and backward of a compiled function, with dynamic shapes, in float32 and bfloat16."""
     torch._dynamo.reset()
     compiled = torch.compile(function("silu"), backend=backend, fullgraph=True, dynamic=True)
@@ -144,6 +145,24 @@ def test_compiled_training_step_uses_the_declared_slope(backend: str) -> None:
             eager = x.detach().double().requires_grad_()
             (expected,) = torch.autograd.grad(function("silu")(eager).sum(), eager)
             torch.testing.assert_close(found, expected.to(dtype), rtol=8 * torch.finfo(dtype).eps, atol=1e-7)
+
+
+@pytest.mark.parametrize("backend", ["aot_eager", "inductor"])
+def test_a_compiled_network_uses_the_declared_slope(backend: str) -> None:
+    """A declaration whose slope is none of its value's tells which of the two the compiler has used."""
+    telltale = Activation(
+        name="telltale", formula="x", value=torch.square, slope=lambda x: torch.where(x > 0, 3.0, 5.0), trusted=True
+    )
+    torch._dynamo.reset()
+    network = torch.nn.Sequential(torch.nn.Linear(9, 9, bias=False), ActivationLayer(telltale))
+    torch.nn.init.eye_(network[0].weight)
+    for way in (network, torch.compile(network, backend=backend, fullgraph=True)):
+        x = torch.tensor([-200.0, -3.5, -1.0, -0.0, 0.0, 0.5, 1.0, 3.0, 200.0], requires_grad=True)
+        y = way(x)
+        torch.testing.assert_close(y, x.square())
+        y.sum().backward()
+        assert x.grad is not None
+        assert x.grad.tolist() == [5.0, 5.0, 5.0, 5.0, 5.0, 3.0, 3.0, 3.0, 3.0]
 
 
 def test_learned_parameters_under_transforms() -> None:

@@ -28,6 +28,23 @@ def test_equals_the_paper_s_formula(towers: int, size: int, alpha: float, beta: 
     torch.testing.assert_close(layer(x), written_out(x, size, alpha, beta, k, towers), rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.parametrize(
+    ("channels", "size", "towers"), [(1, 1, 1), (1, 5, 1), (3, 5, 1), (7, 3, 1), (8, 7, 1), (9, 5, 3), (12, 5, 2)]
+)
+@pytest.mark.parametrize("beta", [0.75, 0.6])  # the first has a way of its own
+def test_value_and_slope_at_all_borders(channels: int, size: int, towers: int, beta: float) -> None:
+    """Odd and even numbers of maps, windows wider than a tower; every map's slope by every other."""
+    draw = torch.Generator().manual_seed(channels)
+    x = torch.randn(2, channels, 3, 2, generator=draw, dtype=torch.float64, requires_grad=True)
+    direction = torch.randn(2, channels, 3, 2, generator=draw, dtype=torch.float64)
+    layer = ResponseNorm(size, 0.3, beta, 1.5, towers=towers)
+    y, expected = layer(x), written_out(x, size, 0.3, beta, 1.5, towers)
+    torch.testing.assert_close(y, expected, rtol=1e-13, atol=1e-14)
+    (slope,) = torch.autograd.grad(y, x, direction)
+    (expected_slope,) = torch.autograd.grad(expected, x, direction)
+    torch.testing.assert_close(slope, expected_slope, rtol=1e-12, atol=1e-13)
+
+
 def test_towers_do_not_see_each_other() -> None:
     x = torch.randn(1, 8, 3, 3, generator=torch.Generator().manual_seed(2), requires_grad=True)
     ResponseNorm(alpha=1.0, towers=2)(x)[:, :4].sum().backward()
