@@ -2,9 +2,9 @@
 
     python benchmarks/first_step.py --data cifar10-jpeg
 
-Each command trains exactly one step of ResNet-20 with 128 pictures and then evaluates nothing but 500 pictures, so the
-time of the whole command is an upper bound. Cold means an empty folder for the native kernels and for torch.compile's
-results; the pictures' prepared store stays.
+Each command trains exactly one step of ResNet-20 with 128 pictures and evaluates on as many, so the time of the whole
+command is an upper bound. Cold means an empty folder for the native kernels and for torch.compile's results; the
+pictures' prepared store stays.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Write the table of docs/speed.md from the stored results of `hillock bench train`."""
+"""Write the tables of docs/speed.md from the stored results: training steps, weight gradients, first steps."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ import json
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-BEGIN, END = "<!-- speed table -->\n", "<!-- end of speed table -->"
+RESULTS = ROOT / "benchmarks/results"
 
 
-def rows() -> list[str]:
+def steps() -> list[str]:
     """Return the table's lines, one for each network, number of threads and way."""
     lines = [
         "| network | threads | way | images/s | time over hillock's (lowest to highest of the rounds) |",
         "|---|---|---|---|---|",
     ]
     sources = []
-    for path in sorted((ROOT / "benchmarks/results").glob("train_step_*.json")):
+    for path in sorted(RESULTS.glob("train_step_*.json")):
         for result in json.loads(path.read_text())["results"]:
             setting, origin = result["setting"], result["provenance"]
             name = f"{setting['network']}, {setting['batch_size']} pictures of {setting['image_size']} pixels"
@@ -31,12 +31,48 @@ def rows() -> list[str]:
     return [*lines, "", *sources]
 
 
+def weight_gradients() -> list[str]:
+    """Return how many times as fast as torch's the native weight gradient is, one line a shape."""
+    stored = json.loads((RESULTS / "weight_gradient.json").read_text())
+    ratios: dict[str, dict[int, str]] = {}
+    for shape in stored["shapes"]:
+        name = "{pictures} pictures, {inputs} to {outputs} channels, {side}x{side} pixels".format(**shape)
+        found = shape["torch_over_hillock"]
+        ratios.setdefault(name, {})[shape["threads"]] = "{median:.2f} ({low:.2f} to {high:.2f})".format(**found)
+    threads = sorted({shape["threads"] for shape in stored["shapes"]})
+    lines = [
+        "| weight gradient of | " + " | ".join(f"{count} thread{'s' * (count > 1)}" for count in threads) + " |",
+        "|---" * (1 + len(threads)) + "|",
+        *(f"| {name} | " + " | ".join(by[count] for count in threads) + " |" for name, by in ratios.items()),
+    ]
+    origin = stored["provenance"]
+    return [*lines, "", f"`weight_gradient.json`: {origin['processor']}, torch {origin['torch']}, commit "
+            f"{origin['commit']}, {origin['date'][:10]}, {stored['rounds']} rounds."]  # fmt: skip
+
+
+def first_steps() -> list[str]:
+    """Return how long a command takes that makes one training step, one line a way."""
+    stored = json.loads((RESULTS / "first_step.json").read_text())
+    lines = ["| `hillock train` for one step | cold caches | warm caches |", "|---|---|---|"]
+    for command in stored["commands"]:
+        flags = " ".join(command["flags"]) or "as it chooses"
+        warm = sorted(command["warm_seconds"])
+        spread = f"{warm[len(warm) // 2]:.1f} s ({warm[0]:.1f} to {warm[-1]:.1f})"
+        lines.append(f"| {flags} | {command['cold_seconds']:.1f} s | {spread} |")
+    origin = stored["provenance"]
+    return [*lines, "", f"`first_step.json`: {origin['processor']}, torch {origin['torch']}, commit "
+            f"{origin['commit']}, {origin['date'][:10]}."]  # fmt: skip
+
+
 def main() -> None:
-    """Put the table between its two marks."""
-    page = ROOT / "docs/speed.md"
-    before, rest = page.read_text().split(BEGIN)
-    after = rest.split(END)[1]
-    page.write_text(before + BEGIN + "\n" + "\n".join(rows()) + "\n\n" + END + after)
+    """Put each table between its two marks."""
+    path = ROOT / "docs/speed.md"
+    page = path.read_text()
+    for name, table in {"speed": steps, "weight gradient": weight_gradients, "first step": first_steps}.items():
+        begin, end = f"<!-- {name} table -->\n", f"<!-- end of {name} table -->"
+        before, rest = page.split(begin)
+        page = before + begin + "\n" + "\n".join(table()) + "\n\n" + end + rest.split(end)[1]
+    path.write_text(page)
 
 
 if __name__ == "__main__":
