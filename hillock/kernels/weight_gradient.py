@@ -4,8 +4,8 @@ oneDNN computes values and input gradients at the speed of the caches, but rewri
 picture, which for small maps is most of a training step. The native kernel (`cpp/weight_gradient.cpp`) lays a chunk of
 pictures out as one line of pixels and multiplies over all of it.
 
-Measured by `benchmarks/weight_gradient.py` (its result file has all shapes; docs/speed.md shows them): as fast as oneDNN on
-large maps, 2 to 5 times as fast for many channels on small ones.
+Measured by `benchmarks/weight_gradient.py` (docs/speed.md shows its result): as fast as oneDNN on large maps, 2 to 5
+times as fast for many channels on small ones.
 """
 
 from __future__ import annotations
