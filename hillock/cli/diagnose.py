@@ -62,22 +62,14 @@ def diagnose(
         return
     from hillock.diagnosis import exchange
 
-    if target is None:
-        raise UsageError("a run folder or FILE.py:FUNCTION", got="nothing", instead="hillock diagnose runs/NAME")
-    if against is not None and not Path(target).is_dir():
-        raise UsageError("a run's folder for --against", got=target, instead="hillock diagnose RUN --against RUN")
-    if html is not None and not Path(target).is_dir():
-        raise UsageError("a run's folder for --html", got=target, instead="hillock diagnose runs/NAME --html page.html")
+    target = _checked(target, against, html)
     wanted = None if fail_on is None else exchange.demands(fail_on)
     known = frozenset[str]() if baseline is None else exchange.known_findings(baseline)
     if watch:
         _follow(Path(target), samples)
     diagnosis = examined(target, data=data, image_size=image_size, samples=samples, stage=stage, against=against)
-    if html is not None:
-        from hillock.report import run_page
-        from hillock.training import Run
-
-        run_page(Run.open(target), diagnosis, html)
+    if html is not None:  # the page shows known findings too
+        _write_page(target, diagnosis, html)
     if write_baseline is not None:
         exchange.write_baseline(diagnosis, write_baseline)
         known = known | {finding.fingerprint for finding in diagnosis.findings}
@@ -94,6 +86,24 @@ def diagnose(
 
         typer.echo(diagnosis_text(diagnosis, title=target))
     raise typer.Exit(1 if counted else 0)
+
+
+def _checked(target: str | None, against: Path | None, html: Path | None) -> str:
+    """Return the target, if it is one and can be examined in the ways asked for."""
+    if target is None:
+        raise UsageError("a run folder or FILE.py:FUNCTION", got="nothing", instead="hillock diagnose runs/NAME")
+    if against is not None and not Path(target).is_dir():
+        raise UsageError("a run's folder for --against", got=target, instead="hillock diagnose RUN --against RUN")
+    if html is not None and not Path(target).is_dir():
+        raise UsageError("a run's folder for --html", got=target, instead="hillock diagnose runs/NAME --html page.html")
+    return target
+
+
+def _write_page(folder: str, diagnosis: Diagnosis, page: Path) -> None:
+    from hillock.report import run_page
+    from hillock.training import Run
+
+    run_page(Run.open(folder), diagnosis, page)
 
 
 def _tell(explain: str | None, show: str | None, *, json: bool) -> None:
