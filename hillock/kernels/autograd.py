@@ -64,6 +64,8 @@ class _Eager(Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         x, *tensors = ctx.saved_tensors
         if ctx.geometry is not None:
+            if not torch.is_grad_enabled() and not transforms_are_active():
+                return (None, ctx.bound.backward_of_bits(gradient, x, ctx.geometry))
             x = ctx.bound.plan.stand_in(x, ctx.geometry)
         _, wants_x, *wants = ctx.needs_input_grad
         dx = _times_slope(ctx.bound, gradient, x, *tensors) if wants_x else None

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from hillock.kernels import native, reference, setting, triton_kernels
-from hillock.kernels.plan import INPUT, Plan, make_plan
+from hillock.kernels.plan import INPUT, Geometry, Plan, make_plan
 from hillock.kernels.setting import Precision
 
 if TYPE_CHECKING:
@@ -93,6 +93,15 @@ class Bound:
         if self._is_for_triton(x):
             return triton_kernels.backward(self.activation, gradient, x, self.floats)
         return reference.backward(self.activation, gradient, x, self.constants(tensors))
+
+    def backward_of_bits(self, gradient: Tensor, bits: Tensor, geometry: Geometry) -> Tensor:
+        """Return gradient · φ'(x), without autograd, where `plan.keep` has kept bits of an x of that geometry."""
+        if geometry.dtype in self.cpu and self.plan.region is not None and bits.is_cpu and not is_opaque(gradient):
+            return native.backward_of_bits(
+                self.activation.name, gradient, bits, self.plan.points, self.floats, self.precision,
+                geometry.empty(bits.device),
+            )  # fmt: skip
+        return self.backward(gradient, self.plan.stand_in(bits, geometry))
 
     def slope(self, x: Tensor, *tensors: Tensor) -> Tensor:
         """Return φ'(x), without autograd."""

@@ -26,6 +26,7 @@ __all__ = [
     "available",
     "backward",
     "backward_",
+    "backward_of_bits",
     "bind",
     "bind_out",
     "forward",
@@ -36,7 +37,9 @@ __all__ = [
     "operators",
     "parameters",
     "reason",
+    "region_bits",
     "supports",
+    "takes",
 ]
 
 Precision = Literal["faithful", "exact"]
@@ -172,6 +175,35 @@ def bind_out(
     return (
         lambda x, out: ahead(name, x, numbers, is_exact, out=out),
         lambda g, x, out: back(name, g, x, numbers, is_exact, out=out),
+    )
+
+
+def takes(x: Tensor) -> bool:
+    """Whether the library computes on tensors like x."""
+    return x.is_cpu and x.dtype in DTYPES and available()
+
+
+def region_bits(x: Tensor, low: float, high: float) -> tuple[Tensor, bool]:
+    """Return a bit for each element of x, in the order of memory, set where low <= x <= high; and whether x has a NaN.
+
+    Bit k of byte i stands for element 8 i + k.
+    """
+    return torch.ops.hillock.region_bits(x, low, high)  # type: ignore[no-any-return]
+
+
+def backward_of_bits(
+    name: str,
+    g: Tensor,
+    bits: Tensor,
+    points: tuple[float, float],
+    constants: Mapping[str, float],
+    precision: Precision,
+    out: Tensor,
+) -> Tensor:
+    """Write into `out`, laid out as the input was, what `backward` gives for points[bit] as the input; return it."""
+    numbers = [constants[key] for key in _library().parameters[name]]
+    return torch.ops.hillock.backward_of_bits(  # type: ignore[no-any-return]
+        name, g, bits, *points, numbers, precision == "exact", out=out
     )
 
 

@@ -91,24 +91,28 @@ def test_same_bits_in_place_and_with_two_threads(name: str, precision: native.Pr
     assert torch.equal(bits(calls.backward(g, x)), slope)
 
 
-@pytest.mark.parametrize("rare", ["everywhere", "nowhere", "in some blocks"])
-@pytest.mark.parametrize("name", ["silu", "gelu", "softplus", "relu"])
-def test_same_bits_when_the_result_bypasses_the_caches(name: str, rare: str) -> None:
-    count = (1 << 23) + 5
-    x = inputs(count, torch.float32) if rare == "everywhere" else torch.randn(count, generator=generator(2, "large"))
+@pytest.mark.parametrize("rare", ["everywhere", "nowhere", "in some blocks", "in whole blocks"])
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", ["silu", "gelu", "softplus", "relu", "hard_swish"])
+def test_same_bits_when_the_result_bypasses_the_caches(name: str, dtype: torch.dtype, rare: str) -> None:
+    count = (1 << 24 if dtype == torch.bfloat16 else 1 << 23) + 5  # above 24 MiB
+    x = inputs(count, dtype) if rare == "everywhere" else torch.randn(count, generator=generator(2, "large")).to(dtype)
     if rare == "nowhere":
         x = x.clamp(-4, 4)
     if rare == "in some blocks":  # by turns with and without, and at the ends of blocks
         x[:: 2048 * 3] = 100.0
         x[2047 :: 2048 * 7] = -100.0
-    g = torch.randn(count, generator=generator(3, "large"))
+    if rare == "in whole blocks":  # all of a block in the tail, some of the next, or none
+        x[2048 * 9 : 2048 * 14] = 50.0
+        x[2048 * 30 : 2048 * 34 + 1000] = -20.0
+    g = torch.randn(count, generator=generator(3, "large")).to(dtype)
     constants = DEFAULTS.get(name, {})
     calls = native.bind(name, constants)
-    value = torch.cat([calls.forward(part) for part in x.split(1 << 20)])
-    slope = torch.cat([calls.backward(h, part) for h, part in zip(g.split(1 << 20), x.split(1 << 20), strict=True)])
+    value = torch.cat([calls.forward(part) for part in x.split(1000)])  # as if every part stood alone
+    slope = torch.cat([calls.backward(h, part) for h, part in zip(g.split(1000), x.split(1000), strict=True)])
     assert torch.equal(bits(calls.forward(x)), bits(value))
     assert torch.equal(bits(calls.backward(g, x)), bits(slope))
-    shifted = torch.empty(count + 3)[3:]  # not aligned to a cache line
+    shifted = torch.empty(count + 3, dtype=dtype)[3:]  # not aligned to a cache line
     assert torch.equal(bits(native.forward_(name, x, constants, out=shifted)), bits(value))
     assert torch.equal(bits(native.backward_(name, g, x, constants, out=shifted)), bits(slope))
 

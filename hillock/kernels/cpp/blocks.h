@@ -4,6 +4,7 @@
 #pragma once
 
 #include "faithful.h"
+#include "lines.h"
 
 #ifdef HILLOCK_TABLES
 
@@ -19,6 +20,12 @@ struct Flags {
     return _mm512_test_epi32_mask(all_flags, all_flags) != 0;
   }
 
+  int count() const {
+    int flagged = 0;
+    for (int v = 0; v < block / width; ++v) flagged += __builtin_popcount(lanes[v]);
+    return flagged;
+  }
+
   // Calls f(vector) for every vector that has a flagged lane.
   template <class Call>
   HILLOCK_INLINE void each(Call f) const {
@@ -30,31 +37,30 @@ struct Flags {
   }
 };
 
-// Puts right the flagged lanes of y, which the table does not reach. Few are gathered vector by flagged vector, more by
-// going over all vectors without a branch; many: all lanes are computed.
+// Puts right the flagged lanes of y, which the table does not reach, and returns how many they are. Few are gathered
+// vector by flagged vector; many: all lanes are computed.
 template <class F, class Shape, class Kind, int constants_count, bool is_backward, class Storage>
-__attribute__((noinline)) void repair(const Flags& flags, const Storage* g, const Storage* x, Storage* y, int vectors,
-                                      const double* constants) {
+__attribute__((noinline)) int repair(const Flags& flags, const Storage* g, const Storage* x, Storage* y, int vectors,
+                                     const double* constants) {
   using Tail = typename Shape::Tail;
   using At = Memory<Kind>;
   alignas(64) float xs[block + width], gs[block + width], ys[block + width];
-  int n = 0;
-  for (int v = 0; v < vectors; ++v) n += __builtin_popcount(flags.lanes[v]);
+  const int n = flags.count();
   if (n > vectors * width / 3) {
-    for (int v = 0; v < vectors; ++v) {
-      _mm512_store_ps(xs + v * width, At::load(x + v * width));
-      if (is_backward) _mm512_store_ps(gs + v * width, At::load(g + v * width));
+    if constexpr (std::is_same_v<Kind, Float32>) {
+      compute_tail<F, Tail, constants_count, is_backward>(g, x, ys, vectors, constants);
+    } else {
+      for (int v = 0; v < vectors; ++v) {
+        _mm512_store_ps(xs + v * width, At::load(x + v * width));
+        if (is_backward) _mm512_store_ps(gs + v * width, At::load(g + v * width));
+      }
+      compute_tail<F, Tail, constants_count, is_backward>(gs, xs, ys, vectors, constants);
     }
-    compute_tail<F, Tail, constants_count, is_backward>(gs, xs, ys, vectors, constants);
     for (int v = 0; v < vectors; ++v) At::store(y + v * width, flags.lanes[v], _mm512_load_ps(ys + v * width));
-    return;
+    return n;
   }
-  const auto each = [&](auto call) __attribute__((always_inline)) {
-    if (n > vectors / 2) for (int v = 0; v < vectors; ++v) call(v);
-    else flags.each(call);
-  };
   int k = 0;
-  each([&](int v) __attribute__((always_inline)) {
+  flags.each([&](int v) __attribute__((always_inline)) {
     const Lanes lanes = flags.lanes[v];
     _mm512_storeu_ps(xs + k, _mm512_maskz_compress_ps(lanes, At::load(x + v * width)));
     if (is_backward) _mm512_storeu_ps(gs + k, _mm512_maskz_compress_ps(lanes, At::load(g + v * width)));
@@ -63,47 +69,71 @@ __attribute__((noinline)) void repair(const Flags& flags, const Storage* g, cons
   for (; k % width; ++k) xs[k] = gs[k] = 8.0f;  // whole vectors
   compute_tail<F, Tail, constants_count, is_backward>(gs, xs, ys, k / width, constants);
   k = 0;
-  each([&](int v) __attribute__((always_inline)) {
+  flags.each([&](int v) __attribute__((always_inline)) {
     const Lanes lanes = flags.lanes[v];
     At::store(y + v * width, lanes, _mm512_maskz_expand_ps(lanes, _mm512_loadu_ps(ys + k)));
     k += __builtin_popcount(lanes);
   });
+  return n;
 }
 
-// One block: `vectors` whole vectors; y does not overlap x or g. Returns whether lanes had to be repaired.
-// past_caches: float32 from memory to memory, y aligned to cache lines. Reading ahead and writing line by line between the
-// computations lets all three overlap.
-template <class F, class Shape, class Kind, int constants_count, bool is_backward, bool past_caches, class Storage>
-HILLOCK_INLINE bool one_block(const Storage* g, const Storage* x, Storage* y, int vectors, const double* constants) {
+// A block that is finished and still has to be written past the caches.
+template <class Storage>
+struct Finished {
+  const Storage* from = nullptr;
+  Storage* to = nullptr;
+};
+
+// One block: `vectors` whole vectors; y does not overlap x or g. between(v) is called after each vector. beyond: whether
+// all of the block before lay beyond the table; this one's lanes are then looked at first, and the table is spared if all
+// of them do, too.
+template <class F, class Shape, class Kind, int constants_count, bool is_backward, class Storage, class Call>
+HILLOCK_INLINE void one_block(const Storage* g, const Storage* x, Storage* y, int vectors, const double* constants,
+                              bool& beyond, Call between) {
   using At = Memory<Kind>;
-  constexpr int ahead = 512;  // elements, 2 KiB: longer than memory's latency, short enough to stay in the first cache
   Flags flags;
   if (vectors < block / width) std::memset(&flags, 0, sizeof flags);
+  if (beyond) {
+    for (int v = 0; v < vectors; ++v) flags.lanes[v] = Shape::rare(At::load(x + v * width));
+    beyond = flags.count() == vectors * width;
+  }
+  if (beyond) {
+    for (int v = 0; v < vectors; ++v) between(v);
+    repair<F, Shape, Kind, constants_count, is_backward>(flags, g, x, y, vectors, constants);
+    return;
+  }
 #pragma GCC unroll 2
   for (int v = 0; v < vectors; ++v) {
     const Vector at = At::load(x + v * width);
-    Vector result;
-    if constexpr (is_backward) result = Shape::backward(At::load(g + v * width), at);
-    else result = Shape::forward(at);
-    if constexpr (past_caches) {
-      _mm_prefetch(reinterpret_cast<const char*>(x + v * width + ahead), _MM_HINT_T0);
-      if constexpr (is_backward) _mm_prefetch(reinterpret_cast<const char*>(g + v * width + ahead), _MM_HINT_T0);
-      _mm512_stream_ps(y + v * width, result);
-    } else {
-      At::store(y + v * width, result);
-    }
+    if constexpr (is_backward) At::store(y + v * width, Shape::backward(At::load(g + v * width), at));
+    else At::store(y + v * width, Shape::forward(at));
     flags.lanes[v] = Shape::rare(at);
+    between(v);
   }
-  if (!flags.any()) return false;
-  repair<F, Shape, Kind, constants_count, is_backward>(flags, g, x, y, vectors, constants);
-  return true;
+  beyond = flags.any() && repair<F, Shape, Kind, constants_count, is_backward>(flags, g, x, y, vectors, constants) ==
+                              vectors * width;
 }
 
-inline void write_past_caches(const float* from, float* to, int count) {
-  int i = 0;
-  for (; i < count && (reinterpret_cast<uintptr_t>(to + i) & 63); ++i) to[i] = from[i];
-  for (; i + width <= count; i += width) _mm512_stream_ps(to + i, _mm512_loadu_ps(from + i));
-  for (; i < count; ++i) to[i] = from[i];
+// Results larger than the caches, `blocks` whole blocks with y aligned to cache lines: a block is finished in one of two
+// buffers and written, line by line, between the computations of the next, as are the requests for what comes after it.
+// So reading, computing and writing overlap.
+template <class F, class Shape, class Kind, int constants_count, bool is_backward, class Storage>
+void flow(const Storage* g, const Storage* x, Storage* y, int64_t blocks, const double* constants) {
+  alignas(64) Storage ys[2][block];
+  Finished<Storage> before;
+  bool beyond = false;
+  for (int64_t i = 0; i < blocks; ++i, x += block, g += is_backward ? block : 0, y += block) {
+    Storage* const now = ys[i % 2];
+    const auto between = [&](int v) __attribute__((always_inline)) {
+      read_ahead(x + v * width);
+      if constexpr (is_backward) read_ahead(g + v * width);
+      if (before.from) Memory<Kind>::stream(before.to + v * width, before.from + v * width);
+    };
+    one_block<F, Shape, Kind, constants_count, is_backward>(g, x, now, block / width, constants, beyond, between);
+    before = {now, y};
+  }
+  for (int k = 0; before.from && k < block; k += width) Memory<Kind>::stream(before.to + k, before.from + k);
+  _mm_sfence();
 }
 
 template <class F, class Shape, class Kind, int constants_count, bool is_backward>
@@ -112,49 +142,42 @@ void run_blocks(const void* gradient, const void* from, void* to, int64_t count,
   const auto* g = static_cast<const Storage*>(gradient);
   const auto* x = static_cast<const Storage*>(from);
   auto* y = static_cast<Storage*>(to);
-  if constexpr (!std::is_same_v<Kind, Float32>) stream = false;
   const bool apart = to != from && to != gradient;
-  const bool lines = stream && apart && reinterpret_cast<uintptr_t>(to) % 64 == 0;
-  bool has_repairs = false;  // in the block before: where there are some, results are finished in the caches
   const Storage one = Kind::store(1.0);
+  bool beyond = false;
   alignas(64) Storage xs[block], gs[block], ys[block];
-  for (int64_t i = 0; i < count; i += block) {
-    const int n = int(count - i < block ? count - i : block);
-    const int vectors = (n + width - 1) / width;
-    const bool whole = n % width == 0;
-    const Storage *x_block = x + i, *g_block = is_backward ? g + i : nullptr;
-    if (!whole) {  // the last vector is filled up
-      std::memcpy(xs, x_block, n * sizeof(Storage));
-      if (is_backward) std::memcpy(gs, g_block, n * sizeof(Storage));
-      for (int k = n; k < vectors * width; ++k) xs[k] = gs[k] = one;
-      x_block = xs;
-      g_block = gs;
-    } else if (stream) {
-      if constexpr (std::is_same_v<Kind, Float32>) {
-        if (lines && !has_repairs) {
-          has_repairs =
-              one_block<F, Shape, Kind, constants_count, is_backward, true>(g_block, x_block, y + i, vectors, constants);
-          continue;
-        }
+  const auto run = [&](int64_t first, int64_t last) {  // through the caches
+    for (int64_t i = first; i < last; i += block) {
+      const int n = int(last - i < block ? last - i : block);
+      const int vectors = (n + width - 1) / width;
+      const bool whole = n % width == 0;
+      const Storage *x_block = x + i, *g_block = is_backward ? g + i : nullptr;
+      if (!whole) {  // the last vector is filled up
+        std::memcpy(xs, x_block, n * sizeof(Storage));
+        if (is_backward) std::memcpy(gs, g_block, n * sizeof(Storage));
+        for (int k = n; k < vectors * width; ++k) xs[k] = gs[k] = one;
+        x_block = xs;
+        g_block = gs;
       }
-      for (int k = 0; k < n; k += width) {  // the block after this one
-        _mm_prefetch(reinterpret_cast<const char*>(x + i + block + k), _MM_HINT_T0);
-        if (is_backward) _mm_prefetch(reinterpret_cast<const char*>(g + i + block + k), _MM_HINT_T0);
-      }
+      Storage* y_block = whole && apart ? y + i : ys;
+      const auto between = [&](int v) __attribute__((always_inline)) {
+        read_ahead(x + i + v * width);
+        if constexpr (is_backward) read_ahead(g + i + v * width);
+        write_ahead(y + i + v * width);
+      };
+      one_block<F, Shape, Kind, constants_count, is_backward>(g_block, x_block, y_block, vectors, constants, beyond, between);
+      if (y_block == ys) std::memcpy(y + i, ys, n * sizeof(Storage));
     }
-    Storage* y_block = whole && apart && !stream ? y + i : ys;
-    has_repairs =
-        one_block<F, Shape, Kind, constants_count, is_backward, false>(g_block, x_block, y_block, vectors, constants);
-    if (y_block != ys) continue;
-    if constexpr (std::is_same_v<Kind, Float32>) {
-      if (stream) {
-        write_past_caches(ys, y + i, n);
-        continue;
-      }
-    }
-    std::memcpy(y + i, ys, n * sizeof(Storage));
+  };
+  int64_t done = 0;
+  if (stream && apart) {
+    const int64_t head = std::min(count, to_next_line(y));
+    const int64_t blocks = (count - head) / block;
+    run(0, head);
+    flow<F, Shape, Kind, constants_count, is_backward>(is_backward ? g + head : g, x + head, y + head, blocks, constants);
+    done = head + blocks * block;
   }
-  if (stream) _mm_sfence();
+  run(done, count);
 }
 
 template <class F, class Shape, class Kind, int constants_count>
@@ -191,7 +214,8 @@ Kernel table_kernel(const char* name, const char* parameters = "") {
   Kernel kernel = exact_kernel<F, count>(name, parameters);
   kernel.tables = true;
   use_tables<F, ForwardShape, BackwardShape, Float32, count, is_standard>(kernel, float32);
-  use_tables<F, ForwardShape, BackwardShape, Bfloat16, count, is_standard>(kernel, bfloat16);
+  use_tables<F, typename ForwardShape::Brief, typename BackwardShape::Brief, Bfloat16, count, is_standard>(kernel,
+                                                                                                           bfloat16);
   use_tables<F, ForwardShape, BackwardShape, Float16, count, is_standard>(kernel, float16);
   return kernel;
 }

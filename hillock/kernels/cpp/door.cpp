@@ -3,8 +3,8 @@
 //     hillock::NAME(Tensor x, float...) -> Tensor                  hillock::NAME_backward(Tensor g, Tensor x, float...)
 //     hillock::NAME_exact(...)                                      hillock::NAME_exact_backward(...)
 //
-// two that write into a given tensor (forward_out, backward_out), and for functions with two slopes a forward that
-// also returns the slopes as bits. One dispatcher call each; dtype, layout and threads are settled here, not in Python.
+// two that write into a given tensor (forward_out, backward_out), and for functions with two slopes two that keep bits
+// in place of the input (region_bits, backward_of_bits). One dispatcher call each; dtype, layout and threads are settled here, not in Python.
 #include <ATen/EmptyTensor.h>
 #include <ATen/Parallel.h>
 #include <ATen/core/Tensor.h>
@@ -12,7 +12,10 @@
 #include <ATen/ops/empty_like.h>
 #include <torch/library.h>
 
+#include <algorithm>
+#include <atomic>
 #include <string>
+#include <tuple>
 
 #include "kernel.h"
 
@@ -163,6 +166,46 @@ at::Tensor& backward_out(c10::string_view name, const at::Tensor& g, const at::T
   return out;
 }
 
+// Which elements of x, in the order of memory, lie in low ... high, a bit each; and whether there is a NaN.
+std::tuple<at::Tensor, bool> region_bits(const at::Tensor& x, double low, double high) {
+  TORCH_CHECK_VALUE(x.is_non_overlapping_and_dense(), "expected an input without holes or overlaps");
+  const Format format = format_of(x.scalar_type());
+  const int64_t size = x.element_size(), count = x.numel();
+  at::Tensor bits = at::empty({(count + 7) / 8}, at::kByte);
+  const char* in = static_cast<const char*>(x.const_data_ptr());
+  uint8_t* out = bits.mutable_data_ptr<uint8_t>();
+  std::atomic<bool> has_nan{false};
+  at::parallel_for(0, (count + region_block - 1) / region_block, grain / region_block, [&](int64_t first, int64_t last) {
+    const int64_t begin = first * region_block, end = std::min(last * region_block, count);
+    if (pack_region(format, in + begin * size, end - begin, low, high, out + begin / 8)) has_nan = true;
+  });
+  return {bits, has_nan.load()};
+}
+
+// The gradient that a function gives where its input is `inside` (bit 1) or `outside`; `out` has the input's layout.
+at::Tensor& backward_of_bits(c10::string_view name, const at::Tensor& gradient, const at::Tensor& bits, double outside,
+                             double inside, at::ArrayRef<double> constants, bool is_exact, at::Tensor& out) {
+  check_gradient(gradient, out);
+  const int64_t size = out.element_size(), count = out.numel();
+  TORCH_CHECK_VALUE(bits.scalar_type() == at::kByte && bits.is_contiguous() && bits.numel() == (count + 7) / 8,
+                    "expected ", (count + 7) / 8, " bytes of bits");
+  const at::Tensor g = laid_out_as(out, gradient);
+  const Format format = format_of(out.scalar_type());
+  const Backward backward = find(std::string(name)).backward[format][is_exact ? exact : faithful];
+  const char* in = static_cast<const char*>(g.const_data_ptr());
+  const uint8_t* packed = bits.const_data_ptr<uint8_t>();
+  char* to = static_cast<char*>(out.mutable_data_ptr());
+  at::parallel_for(0, (count + region_block - 1) / region_block, grain / region_block, [&](int64_t first, int64_t last) {
+    alignas(64) char stand_in[region_block * sizeof(double)];
+    for (int64_t i = first * region_block; i < std::min(last * region_block, count); i += region_block) {
+      const int64_t n = std::min(region_block, count - i);
+      unpack_region(format, packed + i / 8, n, outside, inside, stand_in);
+      backward(in + i * size, stand_in, to + i * size, n, constants.data(), false);
+    }
+  });
+  return out;
+}
+
 // The functions of this library as "name parameter parameter ...", a line each.
 std::string listing() {
   std::string text;
@@ -180,9 +223,15 @@ std::string listing() {
 TORCH_LIBRARY_FRAGMENT(hillock, library) {
   library.def("forward_out(str name, Tensor x, float[] constants, bool exact, *, Tensor(a!) out) -> Tensor(a!)");
   library.def("backward_out(str name, Tensor g, Tensor x, float[] constants, bool exact, *, Tensor(a!) out) -> Tensor(a!)");
+  library.def("region_bits(Tensor x, float low, float high) -> (Tensor, bool)");
+  library.def(
+      "backward_of_bits(str name, Tensor g, Tensor bits, float outside, float inside, float[] constants, bool exact, *, "
+      "Tensor(a!) out) -> Tensor(a!)");
   library.def("listing() -> str", listing);
   library.impl("forward_out", torch::dispatch(c10::DispatchKey::CPU, forward_out));
   library.impl("backward_out", torch::dispatch(c10::DispatchKey::CPU, backward_out));
+  library.impl("region_bits", torch::dispatch(c10::DispatchKey::CPU, region_bits));
+  library.impl("backward_of_bits", torch::dispatch(c10::DispatchKey::CPU, backward_of_bits));
   for (const Kernel& kernel : kernels())
     for (const Precision precision : {faithful, exact})
       for (const bool backward : {false, true}) {

@@ -39,9 +39,9 @@ HILLOCK_INLINE Pair look_up(Vector t) {
   };
   const Vector r = _mm512_sub_ps(t, row(0));
   constexpr int slope = 2 + T::remainder, last = slope + T::slope_remainder + T::terms;  // the rows: c A A' B B' Q0 ...
-  const auto times_r = [&](Vector a) __attribute__((always_inline)) {  // A' + a r
+  const auto times_r = [&](Vector a) __attribute__((always_inline)) {  // A' + a r, never -0: x = -0 keeps its sign
     if constexpr (T::remainder) return _mm512_fmadd_ps(a, r, row(2));
-    else return _mm512_mul_ps(a, r);
+    else return _mm512_fmadd_ps(a, r, _mm512_setzero_ps());
   };
   Vector sum = row(last);
 #pragma GCC unroll 12
@@ -74,7 +74,8 @@ HILLOCK_INLINE Lanes from(Vector a, float low) { return _mm512_cmp_ps_mask(a, al
 
 // ------------------------------------------------------------------------------ shapes that functions are made of
 // Each gives forward(x) or backward(g, x), and says which lanes need repair: rare(x).
-// Tail computes such lanes: finish(w, x), w being the gradient or x.
+// Tail computes such lanes: finish(w, x), w being the gradient or x. Brief is the same with the brief form of its table,
+// good enough for bfloat16.
 
 template <class Tail_>
 struct Shape {
@@ -84,6 +85,7 @@ struct Shape {
 // G(x) or x G(x) with G known from its tail T: G(x) = T(-x) for x < 0, 1 - T(x) for x >= 0 (reflected: the other way).
 template <class T, class Tail, bool by_x, bool reflected = false>
 struct Gate : Shape<Tail> {
+  using Brief = Gate<typename T::Brief, Tail, by_x, reflected>;
   static HILLOCK_INLINE Lanes rare(Vector x) { return beyond(size_of(x), T::high); }
   static HILLOCK_INLINE Pair pair(Vector x) {
     return complement(look_up<T>(size_of(x)), reflected ? negative(x) : Lanes(~negative(x)));
@@ -95,6 +97,7 @@ struct Gate : Shape<Tail> {
 // The same for functions whose table reaches to where the positive side is 1 to the last bit: x or g comes through.
 template <class T, class Tail>
 struct GateToOne : Shape<Tail> {
+  using Brief = GateToOne<typename T::Brief, Tail>;
   static HILLOCK_INLINE Lanes rare(Vector x) { return Lanes(beyond(size_of(x), T::high) & ~from(x, T::one_from)); }
   static HILLOCK_INLINE Vector backward(Vector w, Vector x) {
     const Vector y = times(w, complement(look_up<T>(size_of(x)), Lanes(~negative(x))));
@@ -106,6 +109,7 @@ struct GateToOne : Shape<Tail> {
 // An even factor G(|x|).
 template <class T, class Tail>
 struct Even : Shape<Tail> {
+  using Brief = Even<typename T::Brief, Tail>;
   static HILLOCK_INLINE Lanes rare(Vector x) { return beyond(size_of(x), T::high); }
   static HILLOCK_INLINE Vector backward(Vector w, Vector x) { return times(w, look_up<T>(size_of(x))); }
   static HILLOCK_INLINE Vector forward(Vector x) { return backward(x, x); }
@@ -114,6 +118,7 @@ struct Even : Shape<Tail> {
 // A factor G(x) on [low, high] that is 1 from `one_from` on.
 template <class T, class Tail>
 struct Signed : Shape<Tail> {
+  using Brief = Signed<typename T::Brief, Tail>;
   static HILLOCK_INLINE Lanes rare(Vector x) {
     return Lanes((below(x, T::low) | beyond(x, T::high)) & ~from(x, T::one_from));
   }
@@ -126,6 +131,7 @@ struct Signed : Shape<Tail> {
 // The value G(x) itself, or -G(-x), on [low, high].
 template <class T, class Tail, bool reflected = false>
 struct Plain : Shape<Tail> {
+  using Brief = Plain<typename T::Brief, Tail, reflected>;
   static HILLOCK_INLINE Lanes rare(Vector x) {
     const Vector t = reflected ? opposite(x) : x;
     return Lanes(below(t, T::low) | beyond(t, T::high));
@@ -139,6 +145,7 @@ struct Plain : Shape<Tail> {
 // x G(x) below 0 (value) or g G(x) (slope); above 0 the line with slope `scale`.
 template <class T, class Tail, bool closed, long double scale = 1.0L>
 struct Half : Shape<Tail> {
+  using Brief = Half<typename T::Brief, Tail, closed, scale>;
   static HILLOCK_INLINE Lanes rare(Vector x) { return below(x, T::low); }
   static HILLOCK_INLINE Vector backward(Vector w, Vector x) {
     const Lanes line = closed ? from(x, 0.0f) : _mm512_cmp_ps_mask(x, all(0.0f), _CMP_GT_OQ);
@@ -161,6 +168,7 @@ struct Memory<Float32> {
   static HILLOCK_INLINE Vector load(const float* from) { return _mm512_loadu_ps(from); }
   static HILLOCK_INLINE void store(float* to, Vector y) { _mm512_storeu_ps(to, y); }
   static HILLOCK_INLINE void store(float* to, Lanes lanes, Vector y) { _mm512_mask_storeu_ps(to, lanes, y); }
+  static HILLOCK_INLINE void stream(float* to, const float* from) { _mm512_stream_ps(to, _mm512_load_ps(from)); }
 };
 template <class Kind>
 struct HalfMemory {
@@ -172,6 +180,9 @@ struct HalfMemory {
   }
   static HILLOCK_INLINE void store(uint16_t* to, Lanes lanes, Vector y) {
     _mm256_mask_storeu_epi16(to, lanes, Memory<Kind>::rounded(y));
+  }
+  static HILLOCK_INLINE void stream(uint16_t* to, const uint16_t* from) {
+    _mm256_stream_si256(reinterpret_cast<__m256i*>(to), _mm256_load_si256(reinterpret_cast<const __m256i*>(from)));
   }
 };
 template <>

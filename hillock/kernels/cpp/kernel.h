@@ -26,6 +26,16 @@ struct Kernel {
   Backward backward[formats][precisions];
 };
 
+// One bit an element in place of the input, for functions with two slopes: whether it lies in the region of one of them.
+// Backward turns the bits, a block at a time, into a stand-in: one point of either region. Bit k of byte i is element 8i+k.
+constexpr int64_t region_block = 2048;  // elements of a stand-in: they stay in the first cache
+
+// Packs `count` elements, the last byte filled up with zeros; returns whether one of them is a NaN.
+bool pack_region(Format format, const void* x, int64_t count, double low, double high, uint8_t* bits);
+
+// Writes `inside` where the bit is 1 and `outside` elsewhere.
+void unpack_region(Format format, const uint8_t* bits, int64_t count, double outside, double inside, void* stand_in);
+
 // Runs body(first, last) over 0 ... count on torch's own threads, each task being worth a thread.
 void in_parallel(int64_t count, const std::function<void(int64_t, int64_t)>& body);
 

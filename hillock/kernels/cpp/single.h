@@ -2,7 +2,8 @@
 // number, so each result has one final rounding (error below 0.6 ULP). The compiler vectorises the loops anywhere.
 #pragma once
 
-#include "blocks.h"
+#include "exact.h"
+#include "lines.h"
 
 namespace hillock {
 
@@ -17,7 +18,7 @@ constexpr Split split(long double c) {
   const float low = float(c - high);
   return {high, low == 0.0f ? high * 0x1p-40f : low};
 }
-inline constexpr Split sixth = split(1.0L / 6), fifth = split(1.0L / 5);
+inline constexpr Split sixth = split(1.0L / 6);
 
 inline float fma(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
 inline float times(float x, Split c) { return fma(x, c.high, x * c.low); }
@@ -99,24 +100,18 @@ struct HardsigmoidBinaryConnect {
     return nan_through(x, (x > -1.0f) & (x < 1.0f) ? 0.5f * g : g * 0.0f);
   }
 };
-struct HardsigmoidKeras {
+// 1/2 + x/parts, held to 0 ... 1.
+template <int parts>
+struct HardsigmoidOf {
+  static constexpr float knee = parts / 2.0f;
+  static constexpr Split slope = split(1.0L / parts);
   static float forward(float x, const Split*) {
-    x = at_most(at_least(x, -2.5f), 2.5f);
-    const float t = x + 2.5f;
-    return fma(t, fifth.high, fma(t, fifth.low, (x - (t - 2.5f)) * fifth.high));
+    x = at_most(at_least(x, -knee), knee);
+    const float t = x + knee;
+    return fma(t, slope.high, fma(t, slope.low, (x - (t - knee)) * slope.high));
   }
   static float backward(float g, float x, const Split*) {
-    return nan_through(x, (x > -2.5f) & (x < 2.5f) ? times(g, fifth) : g * 0.0f);
-  }
-};
-struct Hardsigmoid {
-  static float forward(float x, const Split*) {
-    x = at_most(at_least(x, -3.0f), 3.0f);
-    const float t = x + 3.0f;
-    return fma(t, sixth.high, fma(t, sixth.low, (x - (t - 3.0f)) * sixth.high));
-  }
-  static float backward(float g, float x, const Split*) {
-    return nan_through(x, (x > -3.0f) & (x < 3.0f) ? times(g, sixth) : g * 0.0f);
+    return nan_through(x, (x > -knee) & (x < knee) ? times(g, slope) : g * 0.0f);
   }
 };
 struct Hardswish {
@@ -130,6 +125,16 @@ struct Hardswish {
     const float t = fma(2.0f, x, 3.0f);
     const Split slope = sixth_of(t, fma(2.0f, x, -(t - 3.0f)));
     const float y = fma(g, slope.high, g * slope.low), zero = g * 0.0f;
+    return x >= 3.0f ? g : x <= -3.0f ? zero : y;
+  }
+};
+struct HardswishBrief {  // for bfloat16: float32's own rounding errors do not show
+  static float forward(float x, const Split*) {
+    const float y = x * (x + 3.0f) * sixth.high;
+    return x >= 3.0f ? x : x <= -3.0f ? -0.0f : y;
+  }
+  static float backward(float g, float x, const Split*) {
+    const float y = g * ((2.0f * x + 3.0f) * sixth.high), zero = g * 0.0f;
     return x >= 3.0f ? g : x <= -3.0f ? zero : y;
   }
 };
@@ -162,69 +167,60 @@ inline uint16_t from_single<Bfloat16>(float y) {  // to nearest even; a NaN from
   return uint16_t((bits + ((bits >> 16) & 1u) + 0x7fffu) >> 16);
 }
 
-// Calls compute(first, count, where to) over 0 ... n; results larger than the caches go past them through a small block.
-template <class Storage, class Call>
-inline void in_blocks(Storage* y, int64_t n, [[maybe_unused]] bool stream, Call compute) {
-#ifdef HILLOCK_TABLES
-  if constexpr (std::is_same_v<Storage, float>) {
-    if (stream) {
-      alignas(64) float ys[block];
-      for (int64_t i = 0; i < n; i += block) {
-        const int count = int(n - i < block ? n - i : block);
-        compute(i, count, &ys[0]);
-        write_past_caches(ys, y + i, count);
-      }
-      _mm_sfence();
-      return;
-    }
-  }
-#endif
-  compute(0, n, y);
-}
-
 template <class S, class Kind, int count>
-__attribute__((flatten)) void single_forward(const void* from, void* to, int64_t n, const double* constants, bool stream) {
+__attribute__((flatten)) void single_forward(const void* from, void* to, int64_t n, const double* constants,
+                                             bool stream) {
   const auto* x = static_cast<const typename Kind::Storage*>(from);
   Split c[most_constants] = {};
   for (int k = 0; k < count; ++k) c[k] = split(constants[k]);
-  in_blocks(static_cast<typename Kind::Storage*>(to), n, stream, [&](int64_t first, int64_t size, auto* y) {
+  const auto compute = [&](int64_t first, auto size, auto* y) {
     const auto* at = x + first;
+    const int64_t last = size;
 #pragma GCC ivdep
-    for (int64_t i = 0; i < size; ++i) y[i] = from_single<Kind>(S::forward(float(Kind::load(at[i])), c));
-  });
+    for (int64_t i = 0; i < last; ++i) y[i] = from_single<Kind>(S::forward(float(Kind::load(at[i])), c));
+  };
+  in_lines(static_cast<typename Kind::Storage*>(to), n, stream, compute, [&](int64_t i) { read_ahead(x + i); });
 }
 
 template <class S, class Kind, int count>
-__attribute__((flatten)) void single_backward(const void* gradient, const void* from, void* to, int64_t n, const double* constants, bool stream) {
+__attribute__((flatten)) void single_backward(const void* gradient, const void* from, void* to, int64_t n,
+                                              const double* constants, bool stream) {
   const auto* g = static_cast<const typename Kind::Storage*>(gradient);
   const auto* x = static_cast<const typename Kind::Storage*>(from);
   Split c[most_constants] = {};
   for (int k = 0; k < count; ++k) c[k] = split(constants[k]);
-  in_blocks(static_cast<typename Kind::Storage*>(to), n, stream, [&](int64_t first, int64_t size, auto* y) {
+  const auto compute = [&](int64_t first, auto size, auto* y) {
     const auto *at = x + first, *w = g + first;
+    const int64_t last = size;
 #pragma GCC ivdep
-    for (int64_t i = 0; i < size; ++i)
+    for (int64_t i = 0; i < last; ++i)
       y[i] = from_single<Kind>(S::backward(float(Kind::load(w[i])), float(Kind::load(at[i])), c));
+  };
+  in_lines(static_cast<typename Kind::Storage*>(to), n, stream, compute, [&](int64_t i) {
+    read_ahead(x + i);
+    read_ahead(g + i);
   });
 }
 
-// The kernels of a function whose `faithful` form is S; constants that are no float32 may take the float64 path.
-template <class F, class S, int count = 0, auto is_standard = [](const double*) { return true; }>
+// The kernels of a function whose `faithful` form is S (Brief: for bfloat16); constants that are no float32 may take the
+// float64 path.
+template <class F, class S, int count = 0, auto is_standard = [](const double*) { return true; }, class Brief = S>
 Kernel single_kernel(const char* name, const char* parameters = "", bool bits = false) {
   Kernel kernel = exact_kernel<F, count>(name, parameters, bits);
   kernel.single = true;
-  const auto use = [&]<class Kind>(Format format, Kind) {
+  const auto use = [&]<class Kind, class Form>(Format format, Kind, Form) {
     kernel.forward[format][faithful] = [](const void* x, void* y, int64_t n, const double* constants, bool stream) {
-      (is_standard(constants) ? single_forward<S, Kind, count> : exact_forward<F, Kind, count>)(x, y, n, constants, stream);
+      (is_standard(constants) ? single_forward<Form, Kind, count> : exact_forward<F, Kind, count>)(x, y, n, constants,
+                                                                                                   stream);
     };
     kernel.backward[format][faithful] = [](const void* g, const void* x, void* y, int64_t n, const double* constants,
                                            bool stream) {
-      (is_standard(constants) ? single_backward<S, Kind, count> : exact_backward<F, Kind, count>)(g, x, y, n, constants,
-                                                                                                  stream);
+      (is_standard(constants) ? single_backward<Form, Kind, count> : exact_backward<F, Kind, count>)(g, x, y, n, constants,
+                                                                                                     stream);
     };
   };
-  use(float32, Float32{});
-  use(bfloat16, Bfloat16{});
+  use(float32, Float32{}, S{});
+  use(bfloat16, Bfloat16{}, Brief{});
   return kernel;
 }
 

@@ -153,7 +153,8 @@ struct Normal {
   HILLOCK_INLINE explicit Normal(Vector a) {
     const Pair square = product(a, a);
     e = exponential_of_minus({times(square.high, all(0.5f)), times(square.low, all(0.5f))});
-    v = _mm512_div_ps(all(1.0f), square.high);
+    const Vector about = _mm512_rcp14_ps(square.high);  // and a Newton step: 2^-27 in a tenth of a division's time
+    v = fma(about, fnma(about, square.high, all(1.0f)), about);
     rest = times(v, polynomial(polynomials::normal_tail, v));
   }
 };
