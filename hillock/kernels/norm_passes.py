@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 from torch import Tensor
 
-from hillock.kernels import build, dispatch
+from hillock.kernels import build, dispatch, setting
 from hillock.kernels.bound import bind
 
 if TYPE_CHECKING:
@@ -122,6 +122,9 @@ def _tables(activation: Activation, **constants: float) -> tuple[Tensor, Tensor]
         values = dispatch.apply(activation, every, constants).float()
         slopes = dispatch.slope(activation, every.float(), constants)
     return values.contiguous(), slopes.contiguous()
+
+
+setting.current.when_changed.append(_tables.cache_clear)  # they hold values of one precision
 
 
 def _size(x: Tensor) -> tuple[int, int]:

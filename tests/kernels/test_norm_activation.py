@@ -8,8 +8,9 @@ import pytest
 import torch
 from torch import nn
 
+from hillock import kernels
 from hillock.activations.catalogue import find
-from hillock.kernels import native
+from hillock.kernels import native, norm_passes
 from hillock.kernels.norm_activation import Normalisation, composite, norm_activation, why_not
 from hillock.randomness import generator
 
@@ -174,6 +175,17 @@ def test_nan_and_infinity_are_not_swallowed():
     y = _fused(x, nn.BatchNorm2d(16), None, "relu")
     assert y[:, 3].isnan().all()
     assert y[:, :3].isfinite().all()
+
+
+def test_another_precision_is_not_answered_from_the_last_one_s_tables():
+    every = torch.arange(65536).to(torch.int16).view(torch.bfloat16)
+    finite = every.isfinite()
+    found = {}
+    for level in ("faithful", "exact", "faithful"):
+        with kernels.precision(level):
+            found[level] = norm_passes._tables(find("gelu"))[1][finite]
+            assert torch.equal(found[level], kernels.slope(find("gelu"), every.float(), {})[finite])
+    assert not torch.equal(found["faithful"], found["exact"])
 
 
 def test_the_saved_bytes_are_the_input_alone():
