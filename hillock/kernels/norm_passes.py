@@ -142,7 +142,7 @@ _SIGNATURES = {
 
 @functools.cache
 def _entry(name: str) -> Any:
-    entry = getattr(ctypes.CDLL(str(build.library_path())), f"hillock_norm_{name}")
+    entry = getattr(ctypes.CDLL(str(build.library())), f"hillock_norm_{name}")
     entry.argtypes = _SIGNATURES[name]
     entry.restype = None
     return entry
