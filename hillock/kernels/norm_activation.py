@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd import Function
+from torch.autograd.graph import increment_version
 
 from hillock.kernels import dispatch, norm_passes
 from hillock.kernels.traced import is_transformed, missing_library
@@ -71,7 +72,7 @@ def norm_activation(
     The caller asks `why_not` first. Statistics and gradients of γ and β are summed in float32 within blocks of 32 k
     elements and in double across them, in an order that does not depend on the number of threads.
     """
-    assert why_not(x, norm, activation, constants, residual) is None
+    assert x.is_contiguous(memory_format=torch.channels_last)
     gamma = torch.ones(x.shape[1]) if norm.gamma is None else norm.gamma
     beta = torch.zeros(x.shape[1]) if norm.beta is None else norm.beta
     if torch.compiler.is_compiling():
@@ -144,7 +145,7 @@ class _NormActivation(Function):
         ctx.set_materialize_grads(False)
         if residual is not None:
             residual = residual.contiguous(memory_format=torch.channels_last)
-        by = norm_passes.affine(gamma, beta, *_mean_and_variance(x, norm), norm.epsilon)
+        by = _settled(x, gamma, beta, norm)
         y = norm_passes.forward(x, residual, by, activation, constants)
         ctx.save_for_backward(x, residual, gamma, beta, *by)
         ctx.norm, ctx.activation, ctx.constants = norm, activation, constants
@@ -177,12 +178,17 @@ def _differentiable_backward(
     return tuple(next(found) if t is not None and t.requires_grad else None for t in inputs)
 
 
-def _mean_and_variance(x: Tensor, norm: Normalisation) -> tuple[Tensor, Tensor]:
-    """Return mean and biased variance per channel, of the batch or the running ones; moves the running ones."""
+def _settled(x: Tensor, gamma: Tensor, beta: Tensor, norm: Normalisation) -> norm_passes.Affine:
+    """Return what the normalisation does to a channel, by batch or running statistics; moves the running ones."""
     if not norm.training:
         assert norm.running_mean is not None
         assert norm.running_var is not None
-        return norm.running_mean, norm.running_var
+        return norm_passes.affine(gamma, beta, norm.running_mean, norm.running_var, norm.epsilon)
+    running = norm.running_mean, norm.running_var
+    if all(vector is None or vector.is_contiguous() for vector in (gamma, beta, *running)):
+        by = norm_passes.settle(x, gamma, beta, norm.epsilon, *running, norm.momentum)
+        increment_version([vector for vector in running if vector is not None])  # somebody's backward may hold them
+        return by
     mean, variance = norm_passes.statistics(x)
     norm.move_towards(mean, variance, x.numel() // x.shape[1])
-    return mean, variance
+    return norm_passes.affine(gamma, beta, mean, variance, norm.epsilon)

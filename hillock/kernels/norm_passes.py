@@ -1,6 +1,7 @@
 """The passes over memory of a fused normalisation: the native library's, with plain tensors in and out, no autograd.
 
     statistics(x)          mean and biased variance of each channel
+    settle(x, ...)         the same as scale and shift, moving the running statistics
     forward(x, ...)        y = φ(scale·x + shift + residual)
     backward(dy, ...)      gradients of x, residual, γ and β
 
@@ -24,7 +25,7 @@ from hillock.kernels.bound import bind
 if TYPE_CHECKING:
     from hillock.activations import Activation
 
-__all__ = ["Affine", "affine", "backward", "forward", "statistics"]
+__all__ = ["Affine", "affine", "backward", "forward", "settle", "statistics"]
 
 # How the native loops take the activation: none, max(0, p), or looked up by the bfloat16 pre-activation.
 _IDENTITY, _RELU, _TABLE = 0, 1, 2
@@ -52,6 +53,25 @@ def statistics(x: Tensor) -> Tensor:
     both = torch.empty(2, channels)
     _call("statistics", x, x, rows, channels, both[0], both[1])
     return both
+
+
+def settle(
+    x: Tensor,
+    gamma: Tensor,
+    beta: Tensor,
+    epsilon: float,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    momentum: float,
+) -> Affine:
+    """Return `affine` of the statistics of x; the running statistics move by `momentum`. All vectors are contiguous."""
+    rows, channels = _size(x)
+    out = torch.empty(5, channels)
+    _call(
+        "settle", x, x, rows, channels, gamma, beta, epsilon, running_mean, running_var, momentum, out
+    )  # fmt: skip
+    mean, _, *others = out.unbind()
+    return Affine(mean, *others)
 
 
 def forward(
@@ -132,9 +152,10 @@ def _size(x: Tensor) -> tuple[int, int]:
     return x.numel() // channels, channels
 
 
-_INT, _LONG, _MEMORY = ctypes.c_int, ctypes.c_int64, ctypes.c_void_p
+_INT, _LONG, _DOUBLE, _MEMORY = ctypes.c_int, ctypes.c_int64, ctypes.c_double, ctypes.c_void_p
 _SIGNATURES = {
     "statistics": [_INT, _MEMORY, _LONG, _LONG, _MEMORY, _MEMORY],
+    "settle": [_INT, _MEMORY, _LONG, _LONG, _MEMORY, _MEMORY, _DOUBLE, _MEMORY, _MEMORY, _DOUBLE, _MEMORY],
     "forward": [_INT, *[_MEMORY] * 3, _LONG, _LONG, *[_MEMORY] * 2, _INT, _MEMORY],
     "backward": [_INT, *[_MEMORY] * 6, _LONG, _LONG, *[_MEMORY] * 4, _INT, _INT, *[_MEMORY] * 3],
 }
@@ -148,6 +169,6 @@ def _entry(name: str) -> Any:
     return entry
 
 
-def _call(name: str, like: Tensor, *arguments: Tensor | int | None) -> None:
+def _call(name: str, like: Tensor, *arguments: Tensor | float | None) -> None:
     """Call the native function; tensors become addresses, and the first argument says which of the two dtypes it is."""
     _entry(name)(int(like.dtype == torch.bfloat16), *(a.data_ptr() if isinstance(a, Tensor) else a for a in arguments))

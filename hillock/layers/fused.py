@@ -14,7 +14,7 @@ operations, and the reason is logged once. Inside `torch.compile` the fused oper
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, cast
 
@@ -207,9 +207,11 @@ def _normalised(
     known = None if activation is None else recognise(activation)
     constants = {} if known is None else dict(known[1])
     declared = None if known is None else known[0]
-    reason = _why_not(x, norm, activation, declared, constants, residual)
-    if reason is None:
-        settings = _settings(norm)
+    reason = _why_unsuited(norm, activation, declared)
+    settings = None if reason else _settings(norm)
+    if settings is not None:
+        reason = why_not(x, settings, declared, constants, residual)
+    if settings is not None and reason is None:
         if norm.training and norm.num_batches_tracked is not None:
             norm.num_batches_tracked.add_(1)
         numbers = {name: float(value) for name, value in constants.items()}
@@ -217,6 +219,7 @@ def _normalised(
         if not torch.compiler.is_compiling():
             y.second_name = (second, y._version)  # type: ignore[attr-defined]
         return y
+    assert reason is not None
     say_once(reason)
     plain: Tensor = norm(x)
     if residual is not None:
@@ -224,14 +227,8 @@ def _normalised(
     return plain if activation is None else cast(Tensor, activation(plain))
 
 
-def _why_not(
-    x: Tensor,
-    norm: nn.BatchNorm2d,
-    activation: nn.Module | None,
-    declared: Activation | None,
-    constants: Mapping[str, float | Tensor],
-    residual: Tensor | None,
-) -> str | None:
+def _why_unsuited(norm: nn.BatchNorm2d, activation: nn.Module | None, declared: Activation | None) -> str | None:
+    """Return what speaks against fusing these modules, whatever comes in."""
     if any(_has_hooks(module) for module in (norm, activation) if module is not None):
         return "somebody watches the modules"
     if torch.compiler.is_compiling():
@@ -241,7 +238,7 @@ def _why_not(
             return "torch.compile cannot read the number of batches of a cumulative average"
         if declared is not None and not operators.is_listed(declared.name):
             return "the activation is not in the catalogue, where an operator would look for it"
-    return why_not(x, _settings(norm), declared, constants, residual)
+    return None
 
 
 def _second_name(x: Tensor) -> Tensor:

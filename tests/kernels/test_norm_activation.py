@@ -127,6 +127,25 @@ def test_a_large_mean_does_not_cancel_the_variance():
     assert torch.allclose(y.var((0, 2, 3), unbiased=False), torch.ones(16), atol=1e-3)
 
 
+def test_vectors_that_are_not_contiguous_are_read_right():
+    x, norm = _map((4, 16, 8, 8), torch.float32, "x"), _norm(16)
+    found = []
+    for spread in (lambda t: t.clone(), lambda t: torch.stack([t, t], 1)[:, 0]):
+        vectors = [spread(t.detach()) for t in (norm.weight, norm.bias, norm.running_mean, norm.running_var)]
+        y = norm_activation(x, Normalisation(*vectors, 0.1, norm.eps, True))[0]
+        found.append([y, *vectors[2:]])
+    for contiguous, strided in zip(*found, strict=True):
+        assert torch.allclose(contiguous, strided, atol=1e-6)
+
+
+def test_running_statistics_that_moved_are_not_differentiated_with():
+    x, norm = _map((4, 16, 8, 8), torch.float32, "x").requires_grad_(), _norm(16)
+    y = _fused(x, norm, None, "relu", training=False)
+    _fused(x.detach(), norm, None, "relu")
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        y.sum().backward()
+
+
 def test_evaluation_uses_the_running_statistics():
     x = _map((4, 16, 8, 8), torch.float32, "x")
     norm = _norm(16)

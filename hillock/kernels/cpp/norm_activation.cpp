@@ -16,6 +16,7 @@
 #endif
 
 #include <algorithm>
+#include <cmath>
 #include <cstdint>
 #include <cstring>
 #include <numeric>
@@ -345,6 +346,22 @@ void hillock_norm_statistics(int bf16, const void* x, int64_t rows, int64_t chan
   Layout layout(rows, channels);
   if (bf16) statistics((const BFloat16*)x, layout, mean, variance);
   else statistics((const float*)x, layout, mean, variance);
+}
+// The same, and all that follows from it a channel, which in small tensor operations takes longer than small maps do.
+// Rows of out: mean, variance, 1 / std, scale, shift. The running statistics, where there are any, move by `momentum`.
+void hillock_norm_settle(int bf16, const void* x, int64_t rows, int64_t channels, const float* gamma, const float* beta,
+                         double epsilon, float* running_mean, float* running_var, double momentum, float* out) {
+  float *mean = out, *variance = mean + channels, *inverse_std = variance + channels, *scale = inverse_std + channels,
+        *shift = scale + channels;
+  hillock_norm_statistics(bf16, x, rows, channels, mean, variance);
+  const float unbiased = float(double(rows) / double(rows - 1)), share = float(momentum);
+  for (int64_t c = 0; c < channels; ++c) {
+    inverse_std[c] = 1.0f / std::sqrt(variance[c] + float(epsilon));
+    scale[c] = gamma[c] * inverse_std[c];
+    shift[c] = beta[c] - mean[c] * scale[c];
+    if (running_mean) running_mean[c] += share * (mean[c] - running_mean[c]);
+    if (running_var) running_var[c] += share * (variance[c] * unbiased - running_var[c]);
+  }
 }
 void hillock_norm_forward(int bf16, const void* x, const void* residual, void* y, int64_t rows, int64_t channels, const float* scale,
                 const float* shift, int kind, const float* values) {
