@@ -22,7 +22,7 @@ from hillock.activations import (
 from hillock.activations.declaration import Activation, Card
 from hillock.errors import DeclarationError, UnknownNameError, UsageError
 
-__all__ = ["CATALOGUE", "catalogue", "find", "resolve"]
+__all__ = ["CATALOGUE", "catalogue", "find", "is_catalogued", "resolve"]
 
 CATALOGUE: tuple[Activation | Card, ...] = (
     *steps.ACTIVATIONS,
@@ -49,6 +49,14 @@ def catalogue() -> Mapping[str, Activation | Card]:
     2019
     """
     return _ENTRIES
+
+
+def is_catalogued(activation: Activation) -> bool:
+    """Whether this is the catalogue's own entry; a declaration of somebody's own may bear the same name.
+
+    Whoever has something ready for an entry by its name (kernels) asks this first.
+    """
+    return _ENTRIES.get(activation.name) is activation
 
 
 def normalised(name: str) -> str:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from hillock.activations.catalogue import is_catalogued
 from hillock.kernels import native, reference, setting, triton_kernels
 from hillock.kernels.plan import INPUT, Geometry, Plan, make_plan
 from hillock.kernels.setting import Precision
@@ -56,7 +57,7 @@ class Bound:
         self.cpu: dict[torch.dtype, native.Calls] = {}
         """Calls into the native library by dtype, for the functions that it has; learned parameters look anew."""
         self._plan: Plan | None = None
-        if not tensor_names:
+        if not tensor_names and is_catalogued(activation):
             for dtype in native.DTYPES:
                 if native.supports(activation.name, floats, dtype, "cpu"):
                     self.cpu[dtype] = native.bind(activation.name, floats, precision)
@@ -122,7 +123,7 @@ class Bound:
             return None
         if not tensors:
             return self.cpu.get(x.dtype)
-        if any(tensor.numel() > 1 for tensor in tensors):
+        if not is_catalogued(self.activation) or any(tensor.numel() > 1 for tensor in tensors):
             return None
         numbers = {**self.floats, **{name: float(t) for name, t in zip(self.tensor_names, tensors, strict=True)}}
         if not native.supports(self.activation.name, numbers, x.dtype, "cpu"):

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 from torch import Tensor
 
+from hillock.activations.catalogue import is_catalogued
 from hillock.kernels import build, dispatch, setting
 from hillock.kernels.bound import bind
 
@@ -127,9 +128,9 @@ def backward(
 
 def _kind(activation: Activation | None, dtype: torch.dtype) -> int | None:
     """Return how the native loops take φ, or None when it needs a pass of its own."""
-    if activation is None or activation.name == "identity":
+    if activation is None or (activation.name == "identity" and is_catalogued(activation)):
         return _IDENTITY
-    if activation.name == "relu":
+    if activation.name == "relu" and is_catalogued(activation):
         return _RELU
     return _TABLE if dtype == torch.bfloat16 else None
 

@@ -12,11 +12,14 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+import hillock
 import hillock.errors
 from hillock import kernels
-from hillock.activations import find
+from hillock.activations import Activation, find
 from hillock.kernels import native, setting
 from hillock.kernels.bound import bind
+from hillock.layers.fused import fuse
+from hillock.randomness import generator
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning"),
@@ -148,3 +151,18 @@ def test_export_runs_in_a_process_without_hillock(tmp_path: Path) -> None:
         assert model(torch.randn(7, 4)).shape == (7, 2)
     """
     subprocess.run([sys.executable, "-c", textwrap.dedent(script)], check=True, cwd=tmp_path, timeout=300)
+
+
+@pytest.mark.parametrize("name", ["relu", "silu", "leaky_relu", "identity"])
+def test_a_declaration_of_ones_own_is_not_taken_for_the_catalogue_s_of_the_same_name(name: str) -> None:
+    own = Activation(name=name, formula="x*cos(x)")
+    x = torch.randn(3000, generator=generator(0, "own"), requires_grad=True)
+    y = kernels.apply(own, x, own.constants())
+    torch.testing.assert_close(y, x * x.cos())
+    (slope,) = torch.autograd.grad(y.sum(), x)
+    torch.testing.assert_close(slope, x.cos() - x * x.sin(), rtol=1e-4, atol=1e-5)
+
+    network = nn.Sequential(nn.Conv2d(3, 16, 3), nn.BatchNorm2d(16), hillock.activation(own))
+    pictures = torch.randn(4, 3, 8, 8, generator=generator(1, "own")).to(memory_format=torch.channels_last)
+    normalised = network[1](network[0](pictures))
+    torch.testing.assert_close(fuse(network)(pictures), normalised * normalised.cos(), rtol=1e-4, atol=1e-5)
