@@ -39,7 +39,7 @@ CATALOGUE: tuple[Activation | Card, ...] = (
 )
 
 
-_ENTRIES: Mapping[str, Activation | Card] = MappingProxyType({entry.name: entry for entry in CATALOGUE})
+_ENTRIES = {entry.name: entry for entry in CATALOGUE}  # a plain table, so that torch.compile can look through it
 
 
 def catalogue() -> Mapping[str, Activation | Card]:
@@ -48,7 +48,7 @@ def catalogue() -> Mapping[str, Activation | Card]:
     >>> catalogue()["mish"].source.year
     2019
     """
-    return _ENTRIES
+    return MappingProxyType(_ENTRIES)
 
 
 def is_catalogued(activation: Activation) -> bool:

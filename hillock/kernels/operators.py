@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "convolution",
-    "is_listed",
     "log_once",
     "max_pool",
     "missing_library",
@@ -50,8 +49,12 @@ _Question = TypeVar("_Question", bound=Callable[..., Any])
 
 
 def _answered_once(question: _Question) -> _Question:
-    """Make the tracer ask once and take the answer for granted: torch's decorator, which has no types."""
-    torch.compiler.assume_constant_result(question)  # type: ignore[no-untyped-call]
+    """Make the tracer ask once and take the answer for granted.
+
+    What `torch.compiler.assume_constant_result` does, except that it imports the tracer, which sets an environment
+    variable: importing hillock changes nothing.
+    """
+    question._dynamo_marked_constant = True  # type: ignore[attr-defined]
     return question
 
 
@@ -68,15 +71,6 @@ def missing_library() -> str | None:
 def tiles_are_there() -> bool:
     """Whether the native weight gradient runs here."""
     return tiles.available()
-
-
-@_answered_once
-def is_listed(name: str) -> bool:
-    """Whether an operator can find the activation by its name; one declared elsewhere it cannot."""
-    try:
-        return find(name).name == name
-    except ValueError:
-        return False
 
 
 log_once = _answered_once(traced.log_once)

@@ -22,6 +22,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd import Function
 
+from hillock.activations.catalogue import is_catalogued
 from hillock.kernels.max_pool import max_pool, takes
 from hillock.kernels.norm_activation import Normalisation, norm_activation, why_not
 from hillock.kernels.response_norm import response_norm
@@ -232,11 +233,9 @@ def _why_unsuited(norm: nn.BatchNorm2d, activation: nn.Module | None, declared: 
     if any(_has_hooks(module) for module in (norm, activation) if module is not None):
         return "somebody watches the modules"
     if torch.compiler.is_compiling():
-        from hillock.kernels import operators
-
         if norm.momentum is None:
             return "torch.compile cannot read the number of batches of a cumulative average"
-        if declared is not None and not operators.is_listed(declared.name):
+        if declared is not None and not is_catalogued(declared):
             return "the activation is not in the catalogue, where an operator would look for it"
     return None
 

@@ -11,6 +11,8 @@ import torch.nn.functional as F
 from torch import nn
 from torch.library import opcheck
 
+import hillock
+from hillock.activations import Activation
 from hillock.kernels import native, operators, traced
 from hillock.kernels import weight_gradient as tiles
 from hillock.layers.fused import fuse
@@ -150,3 +152,13 @@ def test_function_transforms_inside_compiled_code_see_plain_operations():
     expected = dict(zip(parameters, torch.autograd.grad(loss(parameters), list(parameters.values())), strict=True))
     for name, value in expected.items():
         assert torch.allclose(got[name], value, rtol=1e-3, atol=1e-4), name
+
+
+def test_a_declaration_of_ones_own_with_a_known_name_is_not_mistaken_in_compiled_code():
+    own = hillock.activation(Activation(name="relu", formula="x*cos(x)"))
+    model = nn.Sequential(nn.Conv2d(3, 16, 3), nn.BatchNorm2d(16), own).to(memory_format=torch.channels_last).eval()
+    x = _draw((2, 3, 8, 8), "own", torch.float32)
+    normalised = model[1](model[0](x))
+    with torch.no_grad():
+        got = torch.compile(fuse(copy.deepcopy(model)), fullgraph=True, backend="eager")(x)
+    torch.testing.assert_close(got, normalised * normalised.cos(), rtol=1e-4, atol=1e-5)
