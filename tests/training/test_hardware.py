@@ -14,6 +14,8 @@ from torch import nn
 
 from hillock.data import DataSet
 from hillock.errors import UsageError
+from hillock.kernels import native
+from hillock.networks import network
 from hillock.training import Recipe, train
 from hillock.training.hardware import choose, device_of, multiply_adds
 
@@ -48,6 +50,16 @@ def test_a_small_network_stays_in_float32() -> None:
     small = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
     plan = choose(Recipe(), small, (1, 8, 8), 1000)
     assert (plan.precision.value, plan.channels_last.value, plan.compile.value) == ("float32", "off", "off")
+
+
+@pytest.mark.skipif(not native.available(), reason=f"needs the native library: {native.reason()}")
+def test_what_normalises_maps_runs_fused_and_not_compiled() -> None:
+    for name, size in (("alexnet", 67), ("resnet8", 32)):
+        model = network(name, activation="relu", num_classes=10, image_size=size)
+        plan = choose(Recipe(), model, (3, size, size), 10_000_000)
+        assert (plan.fused.value, plan.compile.value) == ("on", "off")
+        assert choose(Recipe(compile="on"), model, (3, size, size), 1000).fused.value == "on"
+    assert choose(Recipe(), LARGE, (3, 32, 32), 1000).fused.value == "off"
 
 
 def test_only_a_long_run_is_compiled() -> None:
