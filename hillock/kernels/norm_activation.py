@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.autograd import Function
 from torch.autograd.graph import increment_version
 
-from hillock.kernels import dispatch, norm_passes
+from hillock.kernels import dispatch, norm_passes, setting
 from hillock.kernels.traced import is_transformed, missing_library
 
 if TYPE_CHECKING:
@@ -149,6 +149,7 @@ class _NormActivation(Function):
         y = norm_passes.forward(x, residual, by, activation, constants)
         ctx.save_for_backward(x, residual, gamma, beta, *by)
         ctx.norm, ctx.activation, ctx.constants = norm, activation, constants
+        ctx.precision = setting.current.precision
         return y, y.detach()
 
     @staticmethod
@@ -163,7 +164,8 @@ class _NormActivation(Function):
         dy = dy.to(x.dtype).contiguous(memory_format=torch.channels_last)
         more = None if more is None else more.to(x.dtype).contiguous(memory_format=torch.channels_last)
         used = norm_passes.Affine(*by), ctx.activation, ctx.constants, ctx.norm.training
-        return (*norm_passes.backward(dy, more, x, residual, *used), None, None, None)
+        with setting.precision(ctx.precision):
+            return (*norm_passes.backward(dy, more, x, residual, *used), None, None, None)
 
 
 def _differentiable_backward(

@@ -22,6 +22,8 @@ class _Current:
 
     def set(self, precision: Precision) -> None:
         """Change the precision and tell those who keep something that depends on it."""
+        if precision == self.precision:
+            return
         self.precision = precision
         for tell in self.when_changed:
             tell()
@@ -36,7 +38,8 @@ class precision:
     Args:
         level: "faithful" (default): error below 1 unit in the last place for every float32 input, in value and
             derivative, at the speed of memory. "exact": at most 0.5001 units for float32 and the nearest value for
-            every bfloat16 and float16 input (float64 inside, one rounding), at up to four times the time.
+            every bfloat16 and float16 input (float64 inside, one rounding), at up to seven times the time
+            (docs/kernels.md).
 
     Float64 input is computed in float64 either way. A backward pass uses the precision of its forward pass.
 

@@ -207,6 +207,21 @@ def test_another_precision_is_not_answered_from_the_last_one_s_tables():
     assert not torch.equal(found["faithful"], found["exact"])
 
 
+def test_backward_has_the_precision_of_its_forward():
+    x, dy = _map((4, 32, 16, 16), torch.float32, "x"), _map((4, 32, 16, 16), torch.float32, "dy")
+    found = {}
+    for ahead, back in [("faithful", "faithful"), ("faithful", "exact"), ("exact", "exact"), ("exact", "faithful")]:
+        leaf = x.clone().requires_grad_()
+        with kernels.precision(ahead):
+            y = _fused(leaf, nn.BatchNorm2d(32), None, "gelu")
+        with kernels.precision(back):
+            y.backward(dy)
+        found[ahead, back] = leaf.grad
+    assert torch.equal(found["faithful", "faithful"], found["faithful", "exact"])
+    assert torch.equal(found["exact", "exact"], found["exact", "faithful"])
+    assert not torch.equal(found["exact", "exact"], found["faithful", "faithful"])
+
+
 def test_the_saved_bytes_are_the_input_alone():
     x = _map((8, 16, 8, 8), torch.bfloat16, "x").requires_grad_()
     saved: dict[int, int] = {}
