@@ -1,12 +1,13 @@
 """Is a network trained fused as good as one trained plain? Loss trajectories and final accuracies of paired runs.
 
+    python benchmarks/fused_equivalence.py --data digits --network resnet8 --batch 32 --epochs 6 --pairs 100
     python benchmarks/fused_equivalence.py --data cifar10-jpeg --pairs 6 --epochs 2
 
 A pair shares seed, data order and start; it differs in the fused kernels alone. Every run is kept in a folder, so that
-a killed call goes on where it was. Two things are stored: over the first 200 steps, how far the losses of a pair lie
-apart beside how far plain runs of different seeds do; and the mean difference of the final test accuracies with its
-95 % paired-t interval. The schedule goes to zero and the test pictures are seen in two views, to keep the variance
-small.
+a killed call goes on where it was. Two things are stored for each setting: over the first 200 steps, how far the losses
+of a pair lie apart beside how far plain runs of different seeds do; and the mean difference of the final accuracies on
+the test pictures with its 95 % paired-t interval. The schedule goes to zero and the pictures are seen in two views, to
+keep the variance small; what is left of it decides how many pairs a verdict takes.
 """
 
 from __future__ import annotations
@@ -58,33 +59,34 @@ def main() -> None:
     """Train what is missing, and store the verdict over the pairs that are there."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", required=True)
+    parser.add_argument("--network", default="resnet20")
+    parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--folder", type=Path, default=Path("runs/fused_equivalence"))
     parser.add_argument("--pairs", type=int, default=6)
     parser.add_argument("--epochs", type=int, default=2)
-    parser.add_argument("--limit", type=int, default=None)
     arguments = parser.parse_args()
     keep_memory()
     base = Recipe(
-        data=arguments.data, network="resnet20", batch_size=128, epochs=arguments.epochs, limit=arguments.limit,
+        data=arguments.data, network=arguments.network, batch_size=arguments.batch, epochs=arguments.epochs,
         views="mirrored", evaluate_every=arguments.epochs, compile="off", precision="bfloat16",
     )  # fmt: skip
+    setting = f"{Path(arguments.data).name}, {arguments.network}, {arguments.epochs} epochs"
     ways: dict[str, list[tuple[list[float], float]]] = {"on": [], "off": []}
     for seed in range(1, arguments.pairs + 1):
         for fused, runs in ways.items():
             recipe = base.replace(seed=seed, fused=fused)
-            runs.append(one(recipe, arguments.folder / f"{arguments.epochs}-{arguments.limit}-{fused}-{seed}"))
+            runs.append(one(recipe, arguments.folder / f"{setting}, fused {fused}, seed {seed}"))
             print(seed, fused, f"{runs[-1][1]:.2f} %", flush=True)
-        if seed > 1:
-            _store(base, ways)
+    _store(setting, ways)
 
 
-def _store(base: Recipe, ways: dict[str, list[tuple[list[float], float]]]) -> None:
+def _store(setting: str, ways: dict[str, list[tuple[list[float], float]]]) -> None:
     differences = [ours[1] - plain[1] for ours, plain in zip(ways["on"], ways["off"], strict=True)]
     low, high = paired_t_interval(differences)
     paired = [_distance(ours[0], plain[0]) for ours, plain in zip(ways["on"], ways["off"], strict=True)]
     seeds = [_distance(a[0], b[0]) for a, b in itertools.combinations(ways["off"], 2)]
-    result = {
-        "what": f"ResNet-20, bfloat16, {base.epochs} epochs, limit {base.limit}, mirrored views; fused minus plain",
+    kept = json.loads(OUT.read_text()) if OUT.exists() else {"what": "bfloat16, mirrored views; fused minus plain"}
+    kept[setting] = {
         "accuracies_percent": {name: [run[1] for run in runs] for name, runs in ways.items()},
         "difference_points": {"mean": statistics.mean(differences), "low": low, "high": high, "n": len(differences)},
         "equivalent_within_0.3": low > -REGION and high < REGION,
@@ -92,9 +94,10 @@ def _store(base: Recipe, ways: dict[str, list[tuple[list[float], float]]]) -> No
             "fused_and_plain_of_one_seed": paired,
             "plain_runs_of_two_seeds": {"median": statistics.median(seeds), "low": min(seeds), "high": max(seeds)},
         },
-        "provenance": provenance.collect(),
+        "commit": provenance.collect()["commit"],
     }
-    OUT.write_text(json.dumps(result, indent=1) + "\n")
+    kept["provenance"] = provenance.collect()
+    OUT.write_text(json.dumps(kept, indent=1) + "\n")
 
 
 def _distance(ours: list[float], theirs: list[float]) -> float:
