@@ -33,7 +33,7 @@ from hillock.kernels.cpp.formulas import (
 # little to where G(c) is a float32 to 31 bits (Gal's accurate tables), which saves the row of A'.
 # For bfloat16 there is a brief form of each table: no remainders, and fewer terms.
 INTERVALS = 32
-FIT_BITS = 28.3
+FIT_BITS = 28.0
 BRIEF_BITS = 19.5  # of bfloat16 results, which have 8, about one in 4000 then is the second nearest
 RANGE_MARGIN = mpf(2) ** -18  # the interval index is rounded: neighbours overlap by this much, relative to the range
 
