@@ -2,8 +2,8 @@
 
     python benchmarks/stored_run.py runs/cifar10-resnet20-10 benchmarks/results/train_cifar10_resnet20.json
 
-With `--mirrored`, the answers averaged over each test picture and its mirror image are judged and stored beside those to
-the pictures as they are (`hillock evaluate --views mirrored`).
+With `--mirrored`, the answers averaged over each test picture and its mirror image are judged and stored beside those
+to the pictures as they are (`hillock evaluate --views mirrored`).
 
 The interval is Clopper and Pearson's for the share of right answers among the test pictures: it says what other
 pictures of the same kind would give with these weights, not what other seeds would.
