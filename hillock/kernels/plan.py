@@ -90,17 +90,9 @@ class Plan:
             return None
         geometry = Geometry.of(x)
         if self.region is None:
-            return (
-                None
-                if bool(x.isnan().any())
-                else Bits(torch.empty(0, dtype=torch.uint8, device=x.device), geometry, self)
-            )
-        low, high = _ends(self.region, x.dtype)
-        flat = geometry.flat(x)
-        if native.takes(x):
-            packed, has_nan = native.region_bits(flat, low, high)
+            packed, has_nan = x.new_empty(0, dtype=torch.uint8), bool(x.isnan().any())
         else:
-            packed, has_nan = _pack((flat >= low) & (flat <= high)), bool(flat.isnan().any())
+            packed, has_nan = _packed(geometry.flat(x), *_ends(self.region, x.dtype))
         return None if has_nan else Bits(packed, geometry, self)
 
     def stand_in(self, bits: Tensor, geometry: Geometry) -> Tensor:
@@ -228,6 +220,13 @@ def _first(edge: float, closed: bool, towards: float, dtype: torch.dtype) -> flo
     if not inside or (wide == exact and not closed):
         number = torch.nextafter(number, torch.tensor(towards, dtype=dtype))
     return number.item()
+
+
+def _packed(flat: Tensor, low: float, high: float) -> tuple[Tensor, bool]:
+    """Return a bit for each element, set where low <= x <= high, and whether there is a NaN."""
+    if native.takes(flat):
+        return native.region_bits(flat, low, high)
+    return _pack((flat >= low) & (flat <= high)), bool(flat.isnan().any())
 
 
 def _pack(mask: Tensor) -> Tensor:

@@ -28,6 +28,7 @@ class ResponseNorm(nn.Module):
     Source: Krizhevsky, Sutskever, Hinton, "ImageNet classification with deep convolutional neural
     networks", 2012, section 3.3.
 
+    >>> import torch
     >>> float(ResponseNorm(size=1, alpha=1.0, beta=1.0, k=1.0)(torch.full((1, 1, 1, 1), 2.0)))
     0.4000000059604645
     """

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from hillock import kernels
 from hillock.activations import Activation, catalogue
+from hillock.kernels import native, plan
 from hillock.kernels.bound import bind
 from hillock.kernels.plan import SMALLEST, make_plan
+from hillock.randomness import generator
 
 POINTWISE = {name: found for name, found in catalogue().items() if isinstance(found, Activation)}
+needs_native = pytest.mark.skipif(not native.available(), reason=f"no native kernels: {native.reason()}")
 TWO_SLOPES = [name for name, a in POINTWISE.items() if make_plan(a, a.constants()).kind == "bits"]
 
 
@@ -78,3 +85,38 @@ def test_odd_parameters_fall_back_to_the_input_or_are_right() -> None:
         leaf = x.clone().requires_grad_()
         (found,) = torch.autograd.grad(kernels.apply(activation, leaf, constants).sum(), leaf)
         assert torch.equal(found, kernels.slope(activation, x, constants))
+
+
+@needs_native
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16, torch.float16])
+@given(count=st.integers(1, 9000), low=st.sampled_from([-math.inf, -1.0, 0.0]), high=st.sampled_from([1.0, math.inf]))
+@settings(max_examples=30, deadline=None)
+def test_the_native_bits_are_those_of_tensor_operations(
+    dtype: torch.dtype, count: int, low: float, high: float
+) -> None:
+    x = torch.randn(count, generator=generator(count, "bits")).to(dtype)
+    x[::5] = low
+    x[::7] = high
+    packed, has_nan = native.region_bits(x, low, high)
+    assert not has_nan
+    assert torch.equal(packed, plan._pack((x >= low) & (x <= high)))
+    x[count // 2] = math.nan
+    assert native.region_bits(x, low, high)[1]
+
+
+@needs_native
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("name", TWO_SLOPES)
+def test_the_gradient_of_bits_is_that_of_the_stand_in(name: str, dtype: torch.dtype) -> None:
+    """Also where the gradient lies otherwise than the input did."""
+    activation = POINTWISE[name]
+    bound, _ = bind(activation, activation.constants())
+    x = torch.randn(6, 5, 31, 7, generator=generator(0, "stand-in")).mul(3).to(dtype)
+    g = torch.randn(x.shape, generator=generator(1, "stand-in")).to(dtype)
+    for input_ in (x, x.to(memory_format=torch.channels_last), x.transpose(0, 3)):
+        bits = bound.plan.keep(input_)
+        assert bits is not None
+        direct = bound.backward_of_bits(g.reshape(input_.shape), bits.packed, bits.geometry)
+        by_stand_in = bound.backward(g.reshape(input_.shape), bound.plan.stand_in(bits.packed, bits.geometry))
+        assert direct.stride() == by_stand_in.stride()
+        assert torch.equal(direct, by_stand_in)
