@@ -200,7 +200,7 @@ def kernels_version(name: str) -> str:
     """
     shared, structs = [], dict[str, str]()
     for source in _sources():
-        if source.suffix == ".h" and source.name not in {"kernel.h", "blocks.h", "lines.h"}:
+        if source.suffix == ".h" and source.name not in {"kernel.h", "blocks.h", "lines.h", "maps.h"}:
             rest = re.sub(r"//[^\n]*", "", source.read_text())
             for match in re.finditer(r"^(?:template <[^\n]*>\n)?struct (\w+).*?^\};", rest, re.M | re.S):
                 structs[match[1]] = structs.get(match[1], "") + match[0]

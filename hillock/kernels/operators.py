@@ -21,7 +21,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.autograd import Function
 from torch.library import custom_op
 
 from hillock.activations.catalogue import find
@@ -207,14 +206,8 @@ def convolution(x: Tensor, weight: Tensor) -> Tensor:
     return y
 
 
-class _Convolution(Function):
+class _Convolution(tiles.Convolution):
     """The tracer sees torch's own convolution both ways, and one operator for the weight gradient."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor) -> Tensor:
-        rounded = weight.to(x.dtype)
-        ctx.save_for_backward(x, weight, rounded)
-        return F.conv2d(x, rounded, None, stride=1, padding=1)
 
     @staticmethod
     def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, Tensor | None]:
@@ -248,8 +241,8 @@ weight_gradient.register_autograd(_weight_gradient_gradients, setup_context=_kee
 
 
 def _input_gradient(dy: Tensor, x: Tensor, weight: Tensor) -> Tensor:
-    one, wanted = [1, 1], [True, False, False]
-    found: Tensor = torch.ops.aten.convolution_backward(dy, x, weight, None, one, one, one, False, [0, 0], 1, wanted)[0]
+    found = tiles.torch_gradients(dy, x, weight, [True, False, False])[0]
+    assert found is not None
     return found
 
 

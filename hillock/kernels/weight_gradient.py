@@ -21,7 +21,7 @@ from torch.autograd import Function
 
 from hillock.kernels import build
 
-__all__ = ["available", "convolution", "gains", "weight_gradient"]
+__all__ = ["Convolution", "available", "convolution", "gains", "torch_gradients", "weight_gradient"]
 
 _TILE = 16  # channels come in multiples of this
 
@@ -57,7 +57,7 @@ def convolution(x: Tensor, weight: Tensor) -> Tensor:
         from hillock.kernels import operators
 
         return operators.convolution(x, weight)
-    y: Tensor = _Convolution.apply(x, weight)  # type: ignore[no-untyped-call]
+    y: Tensor = Convolution.apply(x, weight)  # type: ignore[no-untyped-call]
     return y
 
 
@@ -70,7 +70,9 @@ def weight_gradient(x: Tensor, dy: Tensor, weight: Tensor) -> Tensor:
     return found
 
 
-class _Convolution(Function):
+class Convolution(Function):
+    """The convolution for autograd; compiled code has its own backward (`hillock.kernels.operators`)."""
+
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor) -> Tensor:
         rounded = weight.to(x.dtype)
@@ -82,14 +84,15 @@ class _Convolution(Function):
         x, weight, rounded = ctx.saved_tensors
         wants_x, wants_weight = ctx.needs_input_grad
         if torch.is_grad_enabled():  # somebody differentiates the gradient: by plain operations
-            dx, d_weight = _torch_gradients(dy, x, weight.to(x.dtype), [wants_x, wants_weight, False])
+            dx, d_weight = torch_gradients(dy, x, weight.to(x.dtype), [wants_x, wants_weight, False])
             return dx, None if d_weight is None else d_weight.to(weight.dtype)
         dy = dy.contiguous(memory_format=torch.channels_last)
-        dx = _torch_gradients(dy, x, rounded, [True, False, False])[0] if wants_x else None
+        dx = torch_gradients(dy, x, rounded, [True, False, False])[0] if wants_x else None
         return dx, weight_gradient(x, dy, weight).to(weight.dtype) if wants_weight else None
 
 
-def _torch_gradients(dy: Tensor, x: Tensor, weight: Tensor, wanted: list[bool]) -> tuple[Tensor | None, Tensor | None]:
+def torch_gradients(dy: Tensor, x: Tensor, weight: Tensor, wanted: list[bool]) -> tuple[Tensor | None, Tensor | None]:
+    """Return torch's own gradients of x and weight, those that are wanted; the last entry is for a bias."""
     one = [1, 1]
     dx, d_weight, _ = torch.ops.aten.convolution_backward(dy, x, weight, None, one, one, one, False, [0, 0], 1, wanted)
     return dx, d_weight

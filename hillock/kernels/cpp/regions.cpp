@@ -54,24 +54,24 @@ void unpack(const uint8_t* bits, int64_t count, double outside, double inside, v
   for (; i < count; ++i) y[i] = point[bits[i / 8] >> (i % 8) & 1];
 }
 
-}  // namespace
-
-bool pack_region(Format format, const void* x, int64_t count, double low, double high, uint8_t* bits) {
+template <class Call>
+auto with_kind(Format format, Call call) {
   switch (format) {
-    case float32: return pack<Float32>(x, count, low, high, bits);
-    case bfloat16: return pack<Bfloat16>(x, count, low, high, bits);
-    case float16: return pack<Float16>(x, count, low, high, bits);
-    default: return pack<Float64>(x, count, low, high, bits);
+    case float32: return call(Float32{});
+    case bfloat16: return call(Bfloat16{});
+    case float16: return call(Float16{});
+    default: return call(Float64{});
   }
 }
 
+}  // namespace
+
+bool pack_region(Format format, const void* x, int64_t count, double low, double high, uint8_t* bits) {
+  return with_kind(format, [&]<class Kind>(Kind) { return pack<Kind>(x, count, low, high, bits); });
+}
+
 void unpack_region(Format format, const uint8_t* bits, int64_t count, double outside, double inside, void* stand_in) {
-  switch (format) {
-    case float32: return unpack<Float32>(bits, count, outside, inside, stand_in);
-    case bfloat16: return unpack<Bfloat16>(bits, count, outside, inside, stand_in);
-    case float16: return unpack<Float16>(bits, count, outside, inside, stand_in);
-    default: return unpack<Float64>(bits, count, outside, inside, stand_in);
-  }
+  with_kind(format, [&]<class Kind>(Kind) { unpack<Kind>(bits, count, outside, inside, stand_in); });
 }
 
 }  // namespace hillock
