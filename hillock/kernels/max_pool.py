@@ -1,21 +1,19 @@
 """Max pooling of channels-last maps that keeps one byte a result for its backward pass.
 
 torch keeps an int64 a result, eight times that, and its channels-last backward pass scatters. Here an input pixel
-gathers the gradients of the windows that it won. Float32 and bfloat16, on the CPU.
+gathers the gradients of the windows that it won. Float32 and bfloat16, by the native library or, on a GPU, by Triton.
 """
 
 from __future__ import annotations
 
-import ctypes
-import functools
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd import Function
 
-from hillock.kernels import build
-from hillock.kernels.traced import is_transformed, missing_library
+from hillock.kernels.entry import ADDRESS, FLAG, SIZE, entry
+from hillock.kernels.traced import is_transformed, missing, runs_by_triton
 
 __all__ = ["largest", "max_pool", "scattered", "takes"]
 
@@ -26,12 +24,12 @@ def takes(x: Tensor, side: int, padding: int) -> bool:
     """Whether `max_pool` takes this input: a plain channels-last map outside function transforms."""
     if is_transformed():
         return False
-    if type(x) is not Tensor or x.device.type != "cpu" or x.dtype not in (torch.float32, torch.bfloat16):
+    if type(x) is not Tensor or x.dtype not in (torch.float32, torch.bfloat16):
         return False
     if x.dim() != 4 or x.numel() == 0 or not x.is_contiguous(memory_format=torch.channels_last):
         return False
     fits = min(x.shape[2:]) + 2 * padding >= side
-    return side <= _LARGEST_WINDOW and 2 * padding <= side and fits and missing_library() is None
+    return side <= _LARGEST_WINDOW and 2 * padding <= side and fits and missing(x) is None
 
 
 def max_pool(x: Tensor, side: int, stride: int, padding: int = 0) -> Tensor:
@@ -52,17 +50,21 @@ def largest(x: Tensor, window: tuple[int, int, int]) -> tuple[Tensor, Tensor]:
     """Return the largest value of each window (side, stride, padding), and its place there; no autograd."""
     side, stride, padding = window
     rows, columns = ((length + 2 * padding - side) // stride + 1 for length in x.shape[2:])
-    y = torch.empty((*x.shape[:2], rows, columns), dtype=x.dtype, memory_format=torch.channels_last)
-    where = torch.empty(y.shape, dtype=torch.uint8, memory_format=torch.channels_last)
+    y = _map((*x.shape[:2], rows, columns), like=x)
+    where = torch.empty_like(y, dtype=torch.uint8)
     _call("forward", x, x, y, where, x.shape, window, y.shape)
     return y, where
 
 
 def scattered(dy: Tensor, where: Tensor, window: tuple[int, int, int], shape: torch.Size) -> Tensor:
     """Return the gradient of the input of that shape; no autograd."""
-    dx = torch.empty(shape, dtype=dy.dtype, memory_format=torch.channels_last)
+    dx = _map(shape, like=dy)
     _call("backward", dy, dy, where, dx, shape, window, dy.shape)
     return dx
+
+
+def _map(shape: tuple[int, ...], like: Tensor) -> Tensor:
+    return torch.empty(shape, dtype=like.dtype, device=like.device, memory_format=torch.channels_last)
 
 
 class _MaxPool(Function):
@@ -92,18 +94,10 @@ class _Scatter(Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:
         (where,) = ctx.saved_tensors
         side, stride, padding = ctx.window
-        rows = torch.arange(where.shape[2])[:, None] * stride - padding + where // side
-        columns = torch.arange(where.shape[3]) * stride - padding + where % side
+        rows = torch.arange(where.shape[2], device=where.device)[:, None] * stride - padding + where // side
+        columns = torch.arange(where.shape[3], device=where.device) * stride - padding + where % side
         flat = (rows * gradient.shape[3] + columns).flatten(2)
         return gradient.flatten(2).gather(2, flat).view(where.shape), None, None, None
-
-
-@functools.cache
-def _entry(name: str) -> Any:
-    entry = getattr(ctypes.CDLL(str(build.library())), f"hillock_max_pool_{name}")
-    entry.argtypes = [ctypes.c_int, *[ctypes.c_void_p] * 3, *[ctypes.c_int64] * 9]
-    entry.restype = None
-    return entry
 
 
 def _call(
@@ -116,8 +110,14 @@ def _call(
     window: tuple[int, ...],
     out: torch.Size,
 ) -> None:
-    """Call the native function with three maps, the input's sizes, the window and the result's sizes."""
+    """Call the kernel with three maps, the input's sizes, the window and the result's sizes."""
     pictures, channels, height, width = shape
+    sizes = (pictures, height, width, channels, *window, out[2], out[3])
+    if runs_by_triton(like):
+        from hillock.kernels import triton_pool
+
+        getattr(triton_pool, name)(a, b, c, *sizes)
+        return
     addresses = (a.data_ptr(), b.data_ptr(), c.data_ptr())
-    bf16 = int(like.dtype == torch.bfloat16)
-    _entry(name)(bf16, *addresses, pictures, height, width, channels, *window, out[2], out[3])
+    call = entry(f"max_pool_{name}", FLAG, *[ADDRESS] * 3, *[SIZE] * 9)
+    call(int(like.dtype == torch.bfloat16), *addresses, *sizes)

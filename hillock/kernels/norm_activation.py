@@ -3,8 +3,9 @@
     y = φ(γ (x - mean) / √(variance + ε) + β + residual)
 
 Forward reads x for the statistics and once more to write y; backward keeps x (and the residual) only, recomputes the
-pre-activation, and needs two passes. The native library does it for channels-last maps on the CPU (`why_not` says when
-it cannot); `composite` is the same mathematics in plain torch operations, differentiable to any order.
+pre-activation, and needs two passes. The native library does it for channels-last maps on the CPU, Triton kernels on a
+GPU (`why_not` says when they cannot); `composite` is the same mathematics in plain torch operations, differentiable to
+any order.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from torch.autograd import Function
 from torch.autograd.graph import increment_version
 
 from hillock.kernels import dispatch, norm_passes, setting
-from hillock.kernels.traced import is_transformed, missing_library
+from hillock.kernels.traced import is_transformed, missing
 
 if TYPE_CHECKING:
     from hillock.activations import Activation
@@ -61,7 +62,7 @@ def norm_activation(
     """Return φ(normalised x + residual) twice, and move the running statistics as `torch.nn.BatchNorm2d` does.
 
     Args:
-        x: [N, C, H, W], channels-last, float32 or bfloat16, on the CPU. norm: see `Normalisation`.
+        x: [N, C, H, W], channels-last, float32 or bfloat16. norm: see `Normalisation`.
         activation: φ, or None for none. constants: its parameters, numbers only.
         residual: of the shape and layout of x, or None.
 
@@ -73,8 +74,8 @@ def norm_activation(
     elements and in double across them, in an order that does not depend on the number of threads.
     """
     assert x.is_contiguous(memory_format=torch.channels_last)
-    gamma = torch.ones(x.shape[1]) if norm.gamma is None else norm.gamma
-    beta = torch.zeros(x.shape[1]) if norm.beta is None else norm.beta
+    gamma = x.new_ones(x.shape[1], dtype=torch.float32) if norm.gamma is None else norm.gamma
+    beta = x.new_zeros(x.shape[1], dtype=torch.float32) if norm.beta is None else norm.beta
     if torch.compiler.is_compiling():
         from hillock.kernels import operators
 
@@ -94,8 +95,8 @@ def why_not(
     """Return why the native library cannot take this call, in a few words, or None when it can."""
     if is_transformed():
         return "a function transform or an export is under way"
-    if type(x) is not Tensor or x.device.type != "cpu" or x.dtype not in (torch.float32, torch.bfloat16):
-        return "the input is not a plain float32 or bfloat16 tensor on the CPU"
+    if type(x) is not Tensor or x.dtype not in (torch.float32, torch.bfloat16):
+        return "the input is not a plain float32 or bfloat16 tensor"
     if x.dim() != 4 or x.numel() == 0 or not x.is_contiguous(memory_format=torch.channels_last):
         return "the input is not a channels-last map"
     if residual is not None and (
@@ -110,7 +111,7 @@ def why_not(
         return "the normalisation keeps no running statistics"
     if any(isinstance(value, Tensor) for value in (constants or {}).values()):
         return "the activation learns its parameters"
-    return missing_library()
+    return missing(x)
 
 
 def composite(

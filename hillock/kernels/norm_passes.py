@@ -1,4 +1,4 @@
-"""The passes over memory of a fused normalisation: the native library's, with plain tensors in and out, no autograd.
+"""The passes over memory of a fused normalisation, with plain tensors in and out, no autograd.
 
     statistics(x)          mean and biased variance of each channel
     settle(x, ...)         the same as scale and shift, moving the running statistics
@@ -6,29 +6,31 @@
     backward(dy, ...)      gradients of x, residual, γ and β
 
 `hillock.kernels.norm_activation` gives them to autograd, `hillock.kernels.operators` to torch.compile. All maps are
-channels-last, float32 or bfloat16, on the CPU; what belongs to a channel is float32.
+channels-last, float32 or bfloat16; what belongs to a channel is float32. On the CPU the native library makes the
+passes, on a GPU the same ones are Triton kernels.
 """
 
 from __future__ import annotations
 
-import ctypes
 import functools
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
 
 from hillock.activations.catalogue import is_catalogued
-from hillock.kernels import build, dispatch, setting
+from hillock.kernels import dispatch, setting
 from hillock.kernels.bound import bind
+from hillock.kernels.entry import ADDRESS, FLAG, REAL, SIZE, entry
+from hillock.kernels.traced import runs_by_triton
 
 if TYPE_CHECKING:
     from hillock.activations import Activation
 
 __all__ = ["Affine", "affine", "backward", "forward", "settle", "statistics"]
 
-# How the native loops take the activation: none, max(0, p), or looked up by the bfloat16 pre-activation.
+# How the loops take the activation: none, max(0, p), or looked up by the bfloat16 pre-activation.
 _IDENTITY, _RELU, _TABLE = 0, 1, 2
 
 
@@ -51,7 +53,7 @@ def affine(gamma: Tensor, beta: Tensor, mean: Tensor, variance: Tensor, epsilon:
 def statistics(x: Tensor) -> Tensor:
     """Return mean and biased variance per channel, [2, channels]."""
     rows, channels = _size(x)
-    both = torch.empty(2, channels)
+    both = x.new_empty(2, channels, dtype=torch.float32)
     _call("statistics", x, x, rows, channels, both[0], both[1])
     return both
 
@@ -67,7 +69,7 @@ def settle(
 ) -> Affine:
     """Return `affine` of the statistics of x; the running statistics move by `momentum`. All vectors are contiguous."""
     rows, channels = _size(x)
-    out = torch.empty(5, channels)
+    out = x.new_empty(5, channels, dtype=torch.float32)
     _call(
         "settle", x, x, rows, channels, gamma, beta, epsilon, running_mean, running_var, momentum, out
     )  # fmt: skip
@@ -81,7 +83,7 @@ def forward(
     """Return φ(scale·x + shift + residual) in the dtype of x."""
     kind = _kind(activation, x.dtype)
     y = torch.empty_like(x)
-    values = None if kind != _TABLE else _tables(activation, **constants)[0]
+    values = None if kind != _TABLE else _tables(activation, x.device, **constants)[0]
     native = kind if kind is not None else _IDENTITY
     _call("forward", x, x, residual, y, *_size(x), by.scale, by.shift, native, values)
     if kind is None:  # float32 and not one of the native kinds: the activation's own kernel, a pass of its own
@@ -106,7 +108,7 @@ def backward(
     None of the results shares memory with dy.
     """
     kind = _kind(activation, x.dtype)
-    slopes = None if kind != _TABLE else _tables(activation, **constants)[1]
+    slopes = None if kind != _TABLE else _tables(activation, x.device, **constants)[1]
     added = residual
     if kind is None:
         assert activation is not None
@@ -136,13 +138,13 @@ def _kind(activation: Activation | None, dtype: torch.dtype) -> int | None:
 
 
 @functools.lru_cache(maxsize=64)
-def _tables(activation: Activation, **constants: float) -> tuple[Tensor, Tensor]:
+def _tables(activation: Activation, device: torch.device, **constants: float) -> tuple[Tensor, Tensor]:
     """Return φ, rounded to bfloat16, and φ' at all 65,536 bfloat16 inputs in bit order, as float32."""
     with torch.no_grad():
         every = torch.arange(-32768, 32768, dtype=torch.int32).to(torch.int16).view(torch.bfloat16).roll(32768)
         values = dispatch.apply(activation, every, constants).float()
         slopes = dispatch.slope(activation, every.float(), constants)
-    return values.contiguous(), slopes.contiguous()
+    return values.to(device), slopes.to(device)
 
 
 setting.current.when_changed.append(_tables.cache_clear)  # they hold values of one precision
@@ -153,23 +155,20 @@ def _size(x: Tensor) -> tuple[int, int]:
     return x.numel() // channels, channels
 
 
-_INT, _LONG, _DOUBLE, _MEMORY = ctypes.c_int, ctypes.c_int64, ctypes.c_double, ctypes.c_void_p
 _SIGNATURES = {
-    "statistics": [_INT, _MEMORY, _LONG, _LONG, _MEMORY, _MEMORY],
-    "settle": [_INT, _MEMORY, _LONG, _LONG, _MEMORY, _MEMORY, _DOUBLE, _MEMORY, _MEMORY, _DOUBLE, _MEMORY],
-    "forward": [_INT, *[_MEMORY] * 3, _LONG, _LONG, *[_MEMORY] * 2, _INT, _MEMORY],
-    "backward": [_INT, *[_MEMORY] * 6, _LONG, _LONG, *[_MEMORY] * 4, _INT, _INT, *[_MEMORY] * 3],
+    "statistics": [FLAG, ADDRESS, SIZE, SIZE, ADDRESS, ADDRESS],
+    "settle": [FLAG, ADDRESS, SIZE, SIZE, ADDRESS, ADDRESS, REAL, ADDRESS, ADDRESS, REAL, ADDRESS],
+    "forward": [FLAG, *[ADDRESS] * 3, SIZE, SIZE, *[ADDRESS] * 2, FLAG, ADDRESS],
+    "backward": [FLAG, *[ADDRESS] * 6, SIZE, SIZE, *[ADDRESS] * 4, FLAG, FLAG, *[ADDRESS] * 3],
 }
 
 
-@functools.cache
-def _entry(name: str) -> Any:
-    entry = getattr(ctypes.CDLL(str(build.library())), f"hillock_norm_{name}")
-    entry.argtypes = _SIGNATURES[name]
-    entry.restype = None
-    return entry
-
-
 def _call(name: str, like: Tensor, *arguments: Tensor | float | None) -> None:
-    """Call the native function; tensors become addresses, and the first argument says which of the two dtypes it is."""
-    _entry(name)(int(like.dtype == torch.bfloat16), *(a.data_ptr() if isinstance(a, Tensor) else a for a in arguments))
+    """Make one pass, in the dtype and on the device of `like`; the native library takes addresses for tensors."""
+    if runs_by_triton(like):
+        from hillock.kernels import triton_norm
+
+        getattr(triton_norm, name)(*arguments)
+        return
+    addresses = (a.data_ptr() if isinstance(a, Tensor) else a for a in arguments)
+    entry(f"norm_{name}", *_SIGNATURES[name])(int(like.dtype == torch.bfloat16), *addresses)

@@ -25,7 +25,7 @@ from torch.library import custom_op
 
 from hillock.activations.catalogue import find
 from hillock.kernels import max_pool as pooling
-from hillock.kernels import native, norm_passes, traced
+from hillock.kernels import norm_passes, traced
 from hillock.kernels import response_norm as responses
 from hillock.kernels import weight_gradient as tiles
 
@@ -38,6 +38,7 @@ __all__ = [
     "log_once",
     "max_pool",
     "missing_library",
+    "missing_triton",
     "normalised",
     "response_norm",
     "tiles_are_there",
@@ -61,17 +62,13 @@ def _answered_once(question: _Question) -> _Question:
 
 
 @_answered_once
-def missing_library() -> str | None:
-    """Return why there is no native library, or None where there is one."""
-    return None if native.available() else native.reason()
-
-
-@_answered_once
 def tiles_are_there() -> bool:
     """Whether the native weight gradient runs here."""
     return tiles.available()
 
 
+missing_library = _answered_once(traced.missing_library)
+missing_triton = _answered_once(traced.missing_triton)
 log_once = _answered_once(traced.log_once)
 
 

@@ -2,14 +2,12 @@
 
     y_i = x_i (k + alpha · Σ_{|i - j| <= size/2} x_j²)^(-3/4)
 
-Float32 and bfloat16, on the CPU; computed in float32 and rounded once. `composite` is the same for any power in plain
-torch operations, differentiable to any order.
+Float32 and bfloat16, by the native library or, on a GPU, by Triton; computed in float32 and rounded once. `composite`
+is the same for any power in plain torch operations, differentiable to any order.
 """
 
 from __future__ import annotations
 
-import ctypes
-import functools
 from typing import Any, NamedTuple
 
 import torch
@@ -17,8 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd import Function
 
-from hillock.kernels import build
-from hillock.kernels.traced import is_transformed, missing_library
+from hillock.kernels.entry import ADDRESS, FLAG, REAL, SIZE, entry
+from hillock.kernels.traced import is_transformed, missing, runs_by_triton
 
 __all__ = ["Window", "backward", "composite", "forward", "response_norm", "takes"]
 
@@ -37,11 +35,11 @@ def takes(x: Tensor, window: Window) -> bool:
     """Whether `response_norm` takes this input: a plain channels-last map outside function transforms, power 3/4."""
     if is_transformed() or window.beta != 0.75 or window.k <= 0 or window.alpha < 0:
         return False
-    if type(x) is not Tensor or x.device.type != "cpu" or x.dtype not in (torch.float32, torch.bfloat16):
+    if type(x) is not Tensor or x.dtype not in (torch.float32, torch.bfloat16):
         return False
     if x.dim() != 4 or x.numel() == 0 or not x.is_contiguous(memory_format=torch.channels_last):
         return False
-    return x.shape[1] % window.towers == 0 and missing_library() is None
+    return x.shape[1] % window.towers == 0 and missing(x) is None
 
 
 def response_norm(x: Tensor, window: Window) -> Tensor:
@@ -106,17 +104,15 @@ def backward(x: Tensor, dy: Tensor, window: Window) -> Tensor:
     return dx
 
 
-@functools.cache
-def _entry(name: str, maps: int) -> Any:
-    entry = getattr(ctypes.CDLL(str(build.library())), f"hillock_response_norm_{name}")
-    entry.argtypes = [ctypes.c_int, *[ctypes.c_void_p] * maps, *[ctypes.c_int64] * 4, *[ctypes.c_double] * 2]
-    entry.restype = None
-    return entry
-
-
 def _call(name: str, window: Window, x: Tensor, *others: Tensor) -> None:
-    """Call the native function with x and the other maps."""
+    """Call the kernel with x and the other maps."""
     addresses = [x.data_ptr(), *(other.data_ptr() for other in others)]
     channels = x.shape[1]
     sizes = (x.numel() // channels, channels, window.towers, window.size // 2)
-    _entry(name, len(addresses))(int(x.dtype == torch.bfloat16), *addresses, *sizes, window.alpha, window.k)
+    if runs_by_triton(x):
+        from hillock.kernels import triton_response_norm
+
+        getattr(triton_response_norm, name)(x, *others, *sizes, window.alpha, window.k)
+        return
+    call = entry(f"response_norm_{name}", FLAG, *[ADDRESS] * len(addresses), *[SIZE] * 4, REAL, REAL)
+    call(int(x.dtype == torch.bfloat16), *addresses, *sizes, window.alpha, window.k)

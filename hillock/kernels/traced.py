@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 
 import torch
+from torch import Tensor
 
-from hillock.kernels import native
+from hillock.kernels import native, triton_kernels
 
-__all__ = ["is_transformed", "log_once", "missing_library", "say_once"]
+__all__ = ["is_transformed", "log_once", "missing", "runs_by_triton", "say_once"]
 
 _LOG = logging.getLogger("hillock")
 _SAID: set[str] = set()
@@ -21,13 +22,30 @@ def is_transformed() -> bool:
     return torch._C._functorch.peek_interpreter_stack() is not None
 
 
-def missing_library() -> str | None:
-    """Return why there is no native library, or None where there is one."""
+def runs_by_triton(x: Tensor) -> bool:
+    """Whether the fused kernels for this tensor are Triton's; the native library's are for the CPU."""
+    return x.is_cuda
+
+
+def missing(x: Tensor) -> str | None:
+    """Return why there are no fused kernels for tensors where x is, or None where there are."""
+    if not (x.is_cuda or x.is_cpu):
+        return "the fused kernels are for the CPU and for CUDA devices"
     if torch.compiler.is_compiling():
         from hillock.kernels import operators  # registers the operators, which eager mode has no use for
 
-        return operators.missing_library()
+        return operators.missing_triton() if runs_by_triton(x) else operators.missing_library()
+    return missing_triton() if runs_by_triton(x) else missing_library()
+
+
+def missing_library() -> str | None:
+    """Return why there is no native library, or None where there is one."""
     return None if native.available() else native.reason()
+
+
+def missing_triton() -> str | None:
+    """Return why there are no Triton kernels, or None where there are."""
+    return None if triton_kernels.available() else "Triton is not installed"
 
 
 def say_once(reason: str) -> None:

@@ -1,4 +1,4 @@
-"""Functions of float64 blocks that Triton lacks, and the single rounding at the end. Import only where Triton is.
+"""Functions of float64 blocks that Triton lacks, and roundings. Import only where Triton is.
 
 They are written in Triton's own operations, not libdevice's, so that the interpreter runs the same code as the chip.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-__all__ = ["atan", "erfc", "expm1", "hypot", "log1p", "rounded", "sign", "tanh"]
+__all__ = ["atan", "bfloat16_bits", "erfc", "expm1", "hypot", "log1p", "narrowed", "rounded", "sign", "tanh"]
 
 
 @triton.jit
@@ -93,20 +93,34 @@ def hypot(x, y):  # type: ignore[no-untyped-def]
     return tl.where(large == float("inf"), large, large * tl.sqrt(1.0 + ratio * ratio))
 
 
+@triton.jit
+def bfloat16_bits(x):  # type: ignore[no-untyped-def]
+    """The 16 bits of float32 rounded to bfloat16, to nearest and ties to even, as an integer from 0 to 65,535.
+
+    By hand, because the interpreter's own cast cuts off.
+    """
+    bits = x.to(tl.int32, bitcast=True)
+    high = (bits + 0x7FFF + ((bits >> 16) & 1)) >> 16
+    return tl.where(x == x, high, 0x7FC0) & 0xFFFF
+
+
+@triton.jit  # type: ignore[untyped-decorator]
+def narrowed(x, dtype: tl.constexpr):  # type: ignore[no-untyped-def]
+    """float32 to `dtype`, which has no more bits, in one rounding."""
+    return bfloat16_bits(x).to(tl.int16).to(tl.bfloat16, bitcast=True) if dtype == tl.bfloat16 else x.to(dtype)
+
+
 @triton.jit  # type: ignore[untyped-decorator]
 def rounded(x, dtype: tl.constexpr):  # type: ignore[no-untyped-def]
     """float64 to `dtype` in one rounding; to 16 bits by way of a float32 rounded to odd (reference.round_once)."""
-    if dtype == tl.float64:
-        return x
-    nearest = x.to(tl.float32)
-    if dtype == tl.float32:
-        return nearest
-    back = nearest.to(tl.float64)
-    bits = nearest.to(tl.int32, bitcast=True)
-    is_even = (bits & 1) == 0
-    step = tl.where(tl.abs(x) > tl.abs(back), 1, -1)
-    odd = tl.where(is_even & (back != x) & (x == x), bits + step, bits)
-    if dtype == tl.bfloat16:  # by hand: the interpreter's own cast cuts off
-        high = (odd + 0x7FFF + ((odd >> 16) & 1)) >> 16
-        return tl.where(x == x, high, 0x7FC0).to(tl.int16).to(tl.bfloat16, bitcast=True)
-    return odd.to(tl.float32, bitcast=True).to(dtype)
+    if dtype.primitive_bitwidth == 16:
+        nearest = x.to(tl.float32)
+        back = nearest.to(tl.float64)
+        bits = nearest.to(tl.int32, bitcast=True)
+        is_even = (bits & 1) == 0
+        step = tl.where(tl.abs(x) > tl.abs(back), 1, -1)
+        odd = tl.where(is_even & (back != x) & (x == x), bits + step, bits).to(tl.float32, bitcast=True)
+        result = narrowed(odd, dtype)
+    else:
+        result = x.to(dtype)
+    return result

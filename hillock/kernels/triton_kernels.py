@@ -48,11 +48,13 @@ def backward(activation: Activation, gradient: Tensor, x: Tensor, constants: Map
 
 
 def _launch(kernel: Any, result: Tensor, *inputs: Tensor) -> None:
+    from hillock.kernels.triton_launch import launch  # imports Triton
+
     count = result.numel()
     if count == 0:
         return
     flat = [_like(tensor, result) for tensor in inputs]
-    kernel[(-(-count // BLOCK),)](*flat, result, count, BLOCK=BLOCK)
+    launch(kernel, (-(-count // BLOCK),), *flat, result, count, BLOCK=BLOCK)
 
 
 def _like(tensor: Tensor, result: Tensor) -> Tensor:

@@ -20,6 +20,7 @@ from torch import Tensor
 from torch.autograd import Function
 
 from hillock.kernels import build
+from hillock.kernels.entry import ADDRESS, SIZE, entry
 
 __all__ = ["Convolution", "available", "convolution", "gains", "torch_gradients", "weight_gradient"]
 
@@ -66,7 +67,8 @@ def weight_gradient(x: Tensor, dy: Tensor, weight: Tensor) -> Tensor:
     found = torch.empty_like(weight, dtype=torch.float32)
     pictures, inputs, height, width = x.shape
     sizes = (pictures, height, width, weight.shape[0], inputs, *found.stride())
-    _library().hillock_weight_gradient(x.data_ptr(), dy.data_ptr(), found.data_ptr(), *sizes)
+    call = entry("weight_gradient", *[ADDRESS] * 3, *[SIZE] * 9)
+    call(x.data_ptr(), dy.data_ptr(), found.data_ptr(), *sizes)
     return found
 
 
@@ -104,11 +106,3 @@ def available() -> bool:
     if not build.available():
         return False
     return bool(ctypes.CDLL(str(build.library())).hillock_weight_gradient_available())  # the only symbol elsewhere
-
-
-@functools.cache
-def _library() -> ctypes.CDLL:
-    library = ctypes.CDLL(str(build.library()))
-    library.hillock_weight_gradient.argtypes = [ctypes.c_void_p] * 3 + [ctypes.c_int64] * 9
-    library.hillock_weight_gradient.restype = None
-    return library

@@ -128,8 +128,10 @@ def _channels_last(recipe: Recipe, convolutional: bool) -> Choice:
 def _fused(recipe: Recipe, model: nn.Module, device: torch.device, channels_last: Choice, processes: int) -> Choice:
     if recipe.fused != "auto":
         return Choice(recipe.fused, "as told")
-    if device.type != "cpu" or channels_last.value != "on":
-        return Choice("off", "the fused kernels are for channels-last maps on the CPU")
+    if channels_last.value != "on":
+        return Choice("off", "the fused kernels are for channels-last maps")
+    if device.type != "cpu":
+        return Choice("off", "on a GPU the fused kernels have not been measured")
     if recipe.memory == "lean" or processes > 1:
         return Choice("off", "lean memory recomputes by itself" if processes == 1 else "statistics span processes")
     if not any(isinstance(module, (nn.BatchNorm2d, ResponseNorm)) for module in model.modules()):

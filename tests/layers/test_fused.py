@@ -29,23 +29,28 @@ def _pictures(count: int, size: int, dtype: torch.dtype = torch.float32) -> torc
 def _gradients(model: nn.Module, x: torch.Tensor, bfloat16: bool) -> torch.Tensor:
     model.zero_grad()
     targets = torch.arange(len(x)) % 10
-    with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
-        loss = F.cross_entropy(model(x).double(), targets)
+    with torch.autocast(x.device.type, torch.bfloat16, enabled=bfloat16):
+        loss = F.cross_entropy(model(x).double(), targets.to(x.device))
     loss.backward()
-    return torch.cat([p.grad.double().flatten() for p in model.parameters()])
+    return torch.cat([p.grad.double().flatten().cpu() for p in model.parameters()])
 
 
-@needs_native
+needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+
+
+@pytest.mark.parametrize("device", [
+    pytest.param("cpu", marks=needs_native), pytest.param("cuda", marks=[pytest.mark.gpu, needs_gpu]),
+])  # fmt: skip
 @pytest.mark.parametrize(("name", "activation"), NETWORKS)
 @pytest.mark.parametrize("bfloat16", [False, True], ids=["float32", "bfloat16"])
-def test_gradients_are_as_close_to_float64_as_the_plain_networks(name, activation, bfloat16):
+def test_gradients_are_as_close_to_float64_as_the_plain_networks(name, activation, bfloat16, device):
     size = 32 if name == "resnet18" else 16
     model = network(name, activation=activation, num_classes=10).to(memory_format=torch.channels_last)
     fused = fuse(copy.deepcopy(model))
     x = _pictures(8, size)
     exact = _gradients(copy.deepcopy(model).double(), x.double(), bfloat16=False)
     error = {
-        kind: float((_gradients(net, x, bfloat16) - exact).norm() / exact.norm())
+        kind: float((_gradients(net.to(device), x.to(device), bfloat16) - exact).norm() / exact.norm())
         for kind, net in (("plain", model), ("fused", fused))
     }
     assert error["fused"] < 1.25 * error["plain"] + 1e-6, error
