@@ -2,8 +2,7 @@
 
     python benchmarks/weight_gradient.py --threads 1,2
 
-The two take turns within a round; what counts is their ratio in a round. `hillock.kernels.weight_gradient.gains` takes
-its exceptions from here.
+The two take turns within a round; what counts is their ratio in a round.
 """
 
 from __future__ import annotations

@@ -4,8 +4,7 @@ oneDNN computes values and input gradients at the speed of the caches, but rewri
 picture, which for small maps is most of a training step. The native kernel (`cpp/weight_gradient.cpp`) lays a chunk of
 pictures out as one line of pixels and multiplies over all of it.
 
-Measured by `benchmarks/weight_gradient.py` (docs/speed.md shows its result): as fast as oneDNN on large maps, 2 to 5
-times as fast for many channels on small ones.
+Measured by `benchmarks/weight_gradient.py`; docs/speed.md shows its result.
 """
 
 from __future__ import annotations
@@ -36,9 +35,6 @@ def gains(x: Tensor, weight: Tensor) -> bool:
     if weight.shape[2:] != (3, 3) or inputs % _TILE or outputs % _TILE or inputs * outputs == 0 or x.numel() == 0:
         return False
     if x.dtype != torch.bfloat16 or x.device.type != "cpu" or not x.is_contiguous(memory_format=torch.channels_last):
-        return False
-    # The one kind of shape that loses in the measurement above on one and two threads: 32 channels on 16x16 pixels.
-    if inputs == outputs == 32:
         return False
     if torch.compiler.is_compiling():
         from hillock.kernels import operators

@@ -3,11 +3,14 @@
 // A chunk of pictures is laid out in scratch memory as one line of pixels: each row is followed by one zero pixel, each
 // picture by one row of zeros. With W + 1 pixels a row, the nine taps of pixel q are q + ky (W + 1) + kx whatever the row
 // or picture, so that the gradient is a plain matrix product over the line:
-//   dw[(ky, kx, c), o] = sum over q of line[c, q + ky (W + 1) + kx] dy[q, o]
-// x is laid out channel by channel, because a tile product wants the terms of its left factor side by side; dy in pairs of
-// pixels, as the right factor wants it. The products are 16x16 tiles of float32 sums over 32 bfloat16 terms an instruction.
-// What a library kernel pays for small maps (one pass over the weight gradient a picture, tiles half empty) does not
-// arise, because a chunk holds as many pictures as the caches take.
+//   dw[o, (ky, kx, c)] = sum over q of dy[q, o] line[q + ky (W + 1) + kx, c]
+// dy is laid out channel by channel, because a tile product wants the terms of its left factor side by side; x in pairs of
+// pixels, as the right factor wants it. A pair starts at an even place: a tap at an odd offset takes the pair before it, and
+// the gradient one pixel further on. So one left factor serves all taps of one parity, and every right factor is one whole
+// kilobyte on cache lines; a tile row across two lines takes twice as long to load.
+// The products are 16x16 tiles of float32 sums over 32 bfloat16 terms an instruction. What a library kernel pays for small
+// maps (one pass over the weight gradient a picture, tiles half empty) does not arise, because a chunk holds as many
+// pictures as the caches take.
 //
 // Work is divided by the shape alone and partial sums are added in a fixed order: the number of threads changes nothing.
 #ifdef __AMX_BF16__
@@ -30,7 +33,6 @@ constexpr int64_t kTile = 16;               // rows of a tile, and float32 colum
 constexpr int64_t kDepth = 32;              // bfloat16 terms of one tile product
 constexpr int64_t kTileBytes = 1024;
 constexpr int64_t kChunkBytes = 1 << 20;    // of a chunk, both maps together: half of an L2
-constexpr int64_t kTilesAtOnce = 36;        // of 1 KB: three quarters of an L1
 constexpr int64_t kAhead = 4096;            // bytes
 constexpr int64_t kParts = 4;               // of the batch, each with sums of its own; 2 where those leave the caches
 constexpr int64_t kLargeSums = 4 << 20;     // bytes
@@ -52,52 +54,39 @@ struct Tiles {  // the tile registers, for as long as a thread needs them
   ~Tiles() { _tile_release(); }
 };
 
-// kM x kN tiles of sums: c[i][j] += sum over steps of a[i] times b[j]; consecutive steps lie 64 bytes apart in a, a tile in b.
-// Registers: 0 to 3 results, 4 and 5 left factors, 6 and 7 right factors.
-template <int kM, int kN>
-inline void multiply(const char* const* a, int64_t stride, const char* const* b, int64_t steps, float* const* c) {
-  static_assert((kN == 1 && kM <= 3) || (kN == 2 && kM <= 2));
-  _tile_loadd(0, c[0], 64);
-  if constexpr (kM * kN > 1) _tile_loadd(1, c[1], 64);
-  if constexpr (kM * kN > 2) _tile_loadd(2, c[2], 64);
-  if constexpr (kM * kN > 3) _tile_loadd(3, c[3], 64);
+// c[i] += sum over steps of a times b[i]. A step of a lies 64 bytes on in each row, one of b a tile on.
+// Registers: 0 to 5 results, 6 the left factor, 7 the right ones in turn. What follows the sums in memory, those of the next
+// tiles, is asked for on the way: weights of many channels have more sums than an L2 holds.
+template <int kCount>
+void multiply(const char* a, int64_t pitch, const char* const* b, int64_t steps, float* const* c) {
+  const char* next = (const char*)c[0] + 9 * kTileBytes;
+#define EACH(DO) DO(0) DO(1) DO(2) DO(3) DO(4) DO(5)
+#define LOAD(i) if constexpr (i < kCount) _tile_loadd(i, c[i], 64);
+#define ADD(i) if constexpr (i < kCount) { _tile_loadd(7, b[i] + step * kTileBytes, 64); _tile_dpbf16ps(i, 6, 7); }
+#define STORE(i) if constexpr (i < kCount) _tile_stored(i, c[i], 64);
+  EACH(LOAD)
   for (int64_t step = 0; step < steps; ++step) {
-    const int64_t at = 64 * step, right = step * kTileBytes;
-    _tile_loadd(6, b[0] + right, 64);
-    _tile_loadd(4, a[0] + at, stride);
-    _tile_dpbf16ps(0, 4, 6);
-    if constexpr (kN == 2) {
-      _tile_loadd(7, b[1] + right, 64);
-      _tile_dpbf16ps(1, 4, 7);
-      if constexpr (kM == 2) {
-        _tile_loadd(5, a[1] + at, stride);
-        _tile_dpbf16ps(2, 5, 6);
-        _tile_dpbf16ps(3, 5, 7);
-      }
-    } else {
-      if constexpr (kM > 1) {
-        _tile_loadd(5, a[1] + at, stride);
-        _tile_dpbf16ps(1, 5, 6);
-      }
-      if constexpr (kM > 2) {
-        _tile_loadd(4, a[2] + at, stride);
-        _tile_dpbf16ps(2, 4, 6);
-      }
-    }
+    _tile_loadd(6, a + 64 * step, pitch);
+    for (int64_t line = 0; line < 256; line += 64) __builtin_prefetch(next + 256 * step + line, 1, 2);
+    EACH(ADD)
   }
-  _tile_stored(0, c[0], 64);
-  if constexpr (kM * kN > 1) _tile_stored(1, c[1], 64);
-  if constexpr (kM * kN > 2) _tile_stored(2, c[2], 64);
-  if constexpr (kM * kN > 3) _tile_stored(3, c[3], 64);
+  EACH(STORE)
+#undef EACH
+#undef LOAD
+#undef ADD
+#undef STORE
 }
 
-using Multiply = void (*)(const char* const*, int64_t, const char* const*, int64_t, float* const*);
-inline Multiply multiply_by(int64_t m, int64_t n) {
-  if (n == 2) return m == 2 ? multiply<2, 2> : multiply<1, 2>;
-  return m == 3 ? multiply<3, 1> : m == 2 ? multiply<2, 1> : multiply<1, 1>;
-}
+// By the number of taps; an even row pitch puts six of the nine at even offsets, an odd one five.
+using Multiply = void (*)(const char*, int64_t, const char* const*, int64_t, float* const*);
+constexpr Multiply kMultiply[] = {nullptr, multiply<1>, multiply<2>, multiply<3>, multiply<4>, multiply<5>, multiply<6>};
 
 int64_t round_up(int64_t x, int64_t unit) { return (x + unit - 1) / unit * unit; }
+// The size of the chunks that `count` falls into when none is larger than `most` and all are about equal.
+int64_t evenly(int64_t count, int64_t most) {
+  const int64_t chunks = (count + std::max<int64_t>(most, 1) - 1) / std::max<int64_t>(most, 1);
+  return (count + chunks - 1) / chunks;
+}
 
 // Zeros on whole cache lines: a tile row that lies across two lines takes twice as long to load.
 template <class T> struct Buffer {
@@ -153,20 +142,20 @@ inline __m512i pair(const char* first, const char* second) {
   return _mm512_or_si512(even, _mm512_slli_epi32(odd, 16));
 }
 
-// The weight gradient of a share of the batch, as tiles [tile of inputs][tap][tile of outputs][16 inputs][16 outputs].
+// The weight gradient of a share of the batch, as tiles [tile of outputs][tile of inputs][tap][16 outputs][16 inputs].
 struct Share {
   const Line line;
-  const int64_t inputs, outputs, together, length, x_length, rows_pitch;
+  const int64_t inputs, outputs, together, length, pairs, rows_pitch;
   Buffer<char> turned, paired, zeros;
   std::vector<int32_t> x_source, dy_source;  // the pixel at each place of the line, or none
 
   Share(const Line& line, int64_t inputs, int64_t outputs, int64_t pictures)
       : line(line), inputs(inputs), outputs(outputs),
-        together(std::clamp<int64_t>(kChunkBytes / (2 * (inputs + outputs) * line.plane), 1, pictures)),
-        length(round_up(together * line.plane, kDepth)), x_length(round_up(length + line.reach(), kDepth)),
-        rows_pitch(64 * (x_length / kDepth | 1)),  // an odd number of cache lines, so that rows do not share one set
-        turned(rows_pitch * inputs + 64), paired(length * outputs * 2), zeros(2 * std::max(inputs, outputs)),
-        x_source(x_length, -1), dy_source(length, -1) {
+        together(evenly(pictures, kChunkBytes / (2 * (inputs + outputs) * line.plane))),
+        length(round_up(together * line.plane, kDepth)), pairs(round_up(length + line.reach(), 2) / 2),
+        rows_pitch(64 * ((length / kDepth + 1) | 1)),  // an odd number of cache lines, so that rows do not share one set
+        turned(rows_pitch * outputs + 64), paired(pairs * inputs * 4), zeros(2 * std::max(inputs, outputs)),
+        x_source(2 * pairs, -1), dy_source(length, -1) {
     for (int64_t i = 0, pixel = 0; i < together; ++i)
       for (int64_t h = 0; h < line.height; ++h)
         for (int64_t w = 0; w < line.width; ++w, ++pixel) {
@@ -180,8 +169,8 @@ struct Share {
     for (int64_t first = 0; first < pictures; first += together) {
       const int64_t limit = std::min(together, pictures - first) * pixels;
       lay_out(x + first * pixels * inputs * 2, dy + first * pixels * outputs * 2, limit);
-      for (int64_t from = 0; from < inputs / kTile; from += 2)
-        for (int64_t o = 0; o < outputs / kTile; o += 2) multiply_pair(from, o, sums);
+      for (int64_t o = 0; o < outputs / kTile; ++o)
+        for (int64_t c = 0; c < inputs / kTile; ++c) multiply_tile(o, c, sums + (o * inputs / kTile + c) * 9 * kTile * kTile);
     }
   }
 
@@ -191,72 +180,58 @@ struct Share {
   }
   void lay_out(const char* x, const char* dy, int64_t limit) {
     const char* at[kDepth];
-    for (int64_t q = 0; q < x_length; q += kDepth) {
-      for (int64_t i = 0; i < kDepth; ++i) at[i] = source(x, x_source[q + i], limit, inputs);
-      ask(at[0], kDepth * inputs * 2);
-      for (int64_t c = 0; c < inputs; c += kTile) {
-        __m512i rows[16];
-        for (int i = 0; i < 16; ++i) rows[i] = pair(at[2 * i] + 2 * c, at[2 * i + 1] + 2 * c);
-        transpose(rows);
-        for (int i = 0; i < 16; ++i) _mm512_store_si512(&turned[(c + i) * rows_pitch + 2 * q], rows[i]);
-      }
+    for (int64_t q = 0; q < 2 * pairs; q += 2) {
+      for (int64_t i = 0; i < 2; ++i) at[i] = source(x, x_source[q + i], limit, inputs);
+      ask(at[0], 2 * inputs * 2);
+      for (int64_t c = 0; c < inputs; c += kTile)
+        _mm512_store_si512(&paired[(c * pairs * 2 + q * kTile) * 2], pair(at[0] + 2 * c, at[1] + 2 * c));
     }
-    for (int64_t q = 0; q < length; q += 2) {
-      for (int64_t i = 0; i < 2; ++i) at[i] = source(dy, dy_source[q + i], limit, outputs);
-      ask(at[0], 2 * outputs * 2);
-      for (int64_t o = 0; o < outputs; o += kTile)
-        _mm512_store_si512(&paired[o * length * 2 + q * 32], pair(at[0] + 2 * o, at[1] + 2 * o));
+    for (int64_t q = 0; q < length; q += kDepth) {
+      for (int64_t i = 0; i < kDepth; ++i) at[i] = source(dy, dy_source[q + i], limit, outputs);
+      ask(at[0], kDepth * outputs * 2);
+      for (int64_t o = 0; o < outputs; o += kTile) {
+        __m512i rows[16];
+        for (int i = 0; i < 16; ++i) rows[i] = pair(at[2 * i] + 2 * o, at[2 * i + 1] + 2 * o);
+        transpose(rows);
+        for (int i = 0; i < 16; ++i) _mm512_store_si512(&turned[64 + (o + i) * rows_pitch + 2 * q], rows[i]);
+      }
     }
   }
   // The hardware's prefetcher stops at every 4 KB page. Asking for what lies beyond the map does no harm.
   static void ask(const char* from, int64_t bytes) {
     for (int64_t byte = 0; byte < bytes; byte += 64) __builtin_prefetch(from + kAhead + byte, 0, 3);
   }
-  // Two tiles of inputs, all taps, two tiles of outputs; a few steps at a time, so that their rows stay in the L1.
-  void multiply_pair(int64_t from, int64_t o, float* sums) {
-    const int64_t out_tiles = outputs / kTile, n = std::min<int64_t>(2, out_tiles - o);
-    const int64_t wide = std::min<int64_t>(2, inputs / kTile - from), rows = 9 * wide, block = n == 2 ? 2 : 3;
-    const int64_t at_once = kTilesAtOnce / (wide + n);
-    for (int64_t step = 0; step < length / kDepth; step += at_once) {
-      const int64_t steps = std::min(at_once, length / kDepth - step);
-      const char* b[2] = {&paired[o * kTile * length * 2 + step * kTileBytes],
-                          &paired[(o + n - 1) * kTile * length * 2 + step * kTileBytes]};
-      for (int64_t row = 0; row < rows; row += block) {
-        const int64_t m = std::min(block, rows - row);
-        const char* a[3];
-        float* c[4];
-        for (int64_t i = 0; i < m; ++i) {
-          const int64_t tap = (row + i) / wide, tile = from + (row + i) % wide;
-          a[i] = &turned[tile * kTile * rows_pitch + 2 * (tap / 3 * line.pitch + tap % 3 + kDepth * step)];
-          for (int64_t j = 0; j < n; ++j) c[i * n + j] = sums + ((tile * 9 + tap) * out_tiles + o + j) * kTile * kTile;
-        }
-        multiply_by(m, n)(a, rows_pitch, b, steps, c);
+  // All taps of one tile of outputs and one of inputs. Those of one pairing move over x together, in the nearest cache.
+  void multiply_tile(int64_t o, int64_t c, float* sums) {
+    for (int64_t odd = 0; odd < 2; ++odd) {
+      // The terms of an odd offset are those of the even one before it, with the gradient one pixel further on.
+      const char* a = &turned[64 + o * kTile * rows_pitch - 2 * odd];
+      const char* b[9];
+      float* to[9];
+      int count = 0;
+      for (int64_t tap = 0; tap < 9; ++tap) {
+        const int64_t offset = tap / 3 * line.pitch + tap % 3;
+        if (offset % 2 != odd) continue;
+        b[count] = &paired[c * pairs * 64 + 64 * (offset / 2)];
+        to[count++] = sums + tap * kTile * kTile;
       }
+      kMultiply[count](a, rows_pitch, b, length / kDepth, to);
     }
   }
 };
 
 // Adds up the shares' tiles and puts them where the weight has them.
 void add_shares(const Buffer<float>& sums, int64_t parts, float* dw, const Weight& where) {
-  const int64_t out_tiles = where.outputs / kTile, size = sums.size / parts;
-  hillock::in_parallel(where.inputs / kTile, [&](int64_t first, int64_t last) {
-    for (int64_t tile = first * 9 * out_tiles; tile < last * 9 * out_tiles; ++tile) {
-      const int64_t o = tile % out_tiles * kTile, tap = tile / out_tiles % 9, c = tile / out_tiles / 9 * kTile;
-      __m512i rows[16];
-      for (int i = 0; i < 16; ++i) {
+  const int64_t in_tiles = where.inputs / kTile, size = sums.size / parts;
+  hillock::in_parallel(where.outputs / kTile, [&](int64_t first, int64_t last) {
+    for (int64_t tile = first * 9 * in_tiles; tile < last * 9 * in_tiles; ++tile) {
+      const int64_t tap = tile % 9, c = tile / 9 % in_tiles * kTile, o = tile / 9 / in_tiles * kTile;
+      float* to = dw + o * where.by_output + c * where.by_input + tap / 3 * where.by_row + tap % 3 * where.by_column;
+      for (int i = 0; i < 16; ++i, to += where.by_output) {
         __m512 sum = _mm512_load_ps(&sums[tile * 256 + i * kTile]);
         for (int64_t part = 1; part < parts; ++part) sum += _mm512_load_ps(&sums[part * size + tile * 256 + i * kTile]);
-        rows[i] = (__m512i)sum;
-      }
-      if (where.by_output != 1) transpose(rows);
-      const int64_t by_row = where.by_output != 1 ? where.by_output : where.by_input;
-      const int64_t by_lane = where.by_output != 1 ? where.by_input : 1;
-      float* to = dw + o * where.by_output + c * where.by_input + tap / 3 * where.by_row + tap % 3 * where.by_column;
-      for (int i = 0; i < 16; ++i) {
-        alignas(64) float lanes[16];
-        _mm512_store_si512(lanes, rows[i]);
-        if (by_lane == 1) std::memcpy(to + i * by_row, lanes, 64);
-        else for (int k = 0; k < 16; ++k) to[i * by_row + k * by_lane] = lanes[k];
+        if (where.by_input == 1) _mm512_storeu_ps(to, sum);
+        else for (int k = 0; k < 16; ++k) to[k * where.by_input] = sum[k];
       }
     }
   });
