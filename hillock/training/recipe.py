@@ -63,6 +63,8 @@ class GroupRule(Settings):
     """Multiplies the learning rate; 0 freezes."""
     weight_decay: NotNegative | None = None
     """Replaces the weight decay (None: as for all others)."""
+    momentum: Annotated[float, Field(ge=0, lt=1)] | None = None
+    """Replaces the momentum (None: as for all others); not with AdamW, which has none."""
 
     @field_validator("match")
     @classmethod
@@ -94,6 +96,12 @@ class OptimizerSettings(Settings):
     epsilon: Positive = 1e-8
     groups: tuple[GroupRule, ...] = (GroupRule(match="activations", weight_decay=0.0),)
     """Learned activation parameters are never decayed (He et al. 2015, PReLU: decay would pull towards ReLU)."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.kind == "adamw" and any(group.momentum is not None for group in self.groups):
+            raise UsageError("no momentum in the groups of adamw", instead="betas, or kind = sgd or muon")
+        return self
 
 
 class ScheduleSettings(Settings):

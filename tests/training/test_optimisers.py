@@ -47,6 +47,21 @@ def test_both_forms_agree_while_the_rate_is_constant_and_differ_after_a_drop() -
     assert not torch.allclose(caffe, torch_form, rtol=1e-3)
 
 
+def test_a_group_can_have_a_momentum_of_its_own() -> None:
+    rule = GroupRule(match="biases", momentum=0.5)
+    for kind in ("sgd", "muon"):
+        layer = nn.Linear(2, 3)
+        settings = OptimizerSettings(kind=kind, momentum=0.9, nesterov=False, weight_decay=0, groups=(rule,))
+        optimizer = build_optimizer(layer, settings)
+        start = layer.bias.detach().clone()
+        for _ in range(2):
+            layer.weight.grad, layer.bias.grad = torch.ones(3, 2), torch.ones(3)
+            optimizer.step()
+        assert torch.allclose(start - layer.bias, torch.full((3,), 0.1 * (1 + 1.5)))  # velocities 1 and 0.5 + 1
+    with pytest.raises(UsageError, match="adamw"):
+        OptimizerSettings(kind="adamw", groups=(rule,))
+
+
 def test_groups_take_the_first_rule_that_matches() -> None:
     model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), activation("prelu", num_channels=2), nn.Linear(2, 3))
     settings = OptimizerSettings(

@@ -49,8 +49,11 @@ struct alignas(64) Configuration {
   uint8_t rows[16] = {};
   Configuration() { for (int i = 0; i < 8; ++i) bytes_a_row[i] = 64, rows[i] = kTile; }
 };
+// GCC's intrinsics for loads and configuration do not say that they read memory, so the compiler may drop or delay what is
+// written for them. After this call it may not.
+inline void written(const void* where) { asm volatile("" ::"r"(where) : "memory"); }
 struct Tiles {  // the tile registers, for as long as a thread needs them
-  Tiles() { Configuration all; _tile_loadconfig(&all); }
+  Tiles() { Configuration all; written(&all); _tile_loadconfig(&all); }
   ~Tiles() { _tile_release(); }
 };
 
@@ -60,6 +63,7 @@ struct Tiles {  // the tile registers, for as long as a thread needs them
 template <int kCount>
 void multiply(const char* a, int64_t pitch, const char* const* b, int64_t steps, float* const* c) {
   const char* next = (const char*)c[0] + 9 * kTileBytes;
+  written(a);
 #define EACH(DO) DO(0) DO(1) DO(2) DO(3) DO(4) DO(5)
 #define LOAD(i) if constexpr (i < kCount) _tile_loadd(i, c[i], 64);
 #define ADD(i) if constexpr (i < kCount) { _tile_loadd(7, b[i] + step * kTileBytes, 64); _tile_dpbf16ps(i, 6, 7); }
