@@ -37,6 +37,7 @@ def weight_gradients() -> list[str]:
     ratios: dict[str, dict[int, str]] = {}
     for shape in stored["shapes"]:
         name = "{pictures} pictures, {inputs} to {outputs} channels, {side}x{side} pixels".format(**shape)
+        name += f", stride {shape['stride']}" * (shape["stride"] > 1)
         found = shape["torch_over_hillock"]
         ratios.setdefault(name, {})[shape["threads"]] = "{median:.2f} ({low:.2f} to {high:.2f})".format(**found)
     threads = sorted({shape["threads"] for shape in stored["shapes"]})

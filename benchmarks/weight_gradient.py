@@ -18,24 +18,18 @@ import torch
 from torch import Tensor
 
 from hillock import provenance
-from hillock.kernels.weight_gradient import weight_gradient
+from hillock.kernels.weight_gradient import torch_gradients, weight_gradient
 from hillock.randomness import generator
 from hillock.training.allocator import keep_memory
 
-# pictures, inputs, outputs, side of the map in pixels: of ResNet-20, fast-cifar and ResNet-18 at 96 pixels
+# pictures, inputs, outputs, side of the map in pixels, stride: of ResNet-20, fast-cifar and ResNet-18 at 96 pixels
 SHAPES = [
-    (128, 16, 16, 32), (128, 32, 32, 16), (128, 64, 64, 8), (500, 32, 64, 31), (500, 64, 64, 15), (500, 64, 256, 15),
-    (500, 256, 256, 7), (500, 256, 256, 3), (64, 64, 64, 24), (64, 128, 128, 12), (64, 256, 256, 6), (64, 512, 512, 3),
+    (128, 16, 16, 32, 1), (128, 16, 32, 32, 2), (128, 32, 32, 16, 1), (128, 32, 64, 16, 2), (128, 64, 64, 8, 1),
+    (500, 32, 64, 31, 1), (500, 64, 64, 15, 1), (500, 64, 256, 15, 1), (500, 256, 256, 7, 1), (500, 256, 256, 3, 1),
+    (64, 64, 64, 24, 1), (64, 64, 128, 24, 2), (64, 128, 128, 12, 1), (64, 128, 256, 12, 2), (64, 256, 256, 6, 1),
+    (64, 256, 512, 6, 2), (64, 512, 512, 3, 1),
 ]  # fmt: skip
 OUT = Path(__file__).parent / "results" / "weight_gradient.json"
-
-
-def by_torch(dy: Tensor, x: Tensor, weight: Tensor) -> Tensor:
-    """Return the gradient of the weight alone."""
-    one = [1, 1]
-    wanted = [False, True, False]
-    found: Tensor = torch.ops.aten.convolution_backward(dy, x, weight, None, one, one, one, False, [0, 0], 1, wanted)[1]
-    return found
 
 
 def seconds(run: Callable[[], object]) -> float:
@@ -45,31 +39,35 @@ def seconds(run: Callable[[], object]) -> float:
     return time.perf_counter() - started
 
 
-def measure(shape: tuple[int, int, int, int], threads: int, rounds: int) -> dict[str, object]:
+def measure(shape: tuple[int, int, int, int, int], threads: int, rounds: int) -> dict[str, object]:
     """Time both ways for one shape."""
-    pictures, inputs, outputs, side = shape
+    pictures, inputs, outputs, side, stride = shape
     draws = generator(0, "weight gradient", *shape)
     torch.set_num_threads(threads)
 
-    def picture(channels: int) -> Tensor:
+    def picture(channels: int, side: int) -> Tensor:
         x = torch.randn(pictures, channels, side, side, generator=draws).bfloat16()
         return x.contiguous(memory_format=torch.channels_last)
 
-    x, dy = picture(inputs), picture(outputs)
+    x, dy = picture(inputs, side), picture(outputs, -(-side // stride))
     weight = torch.randn(outputs, inputs, 3, 3, generator=draws).contiguous(memory_format=torch.channels_last)
     rounded = weight.bfloat16()
-    ways = {"torch": lambda: by_torch(dy, x, rounded), "hillock": lambda: weight_gradient(x, dy, weight)}
+    ways = {
+        "torch": lambda: torch_gradients(dy, x, rounded, stride, False, True),
+        "hillock": lambda: weight_gradient(x, dy, weight, stride),
+    }
     for run in ways.values():
         run()
     turns = [{name: seconds(run) for name, run in ways.items()} for _ in range(rounds)]
     ratios = sorted(turn["torch"] / turn["hillock"] for turn in turns)
-    flop = 2 * pictures * side * side * 9 * inputs * outputs
+    flop = 2 * dy[:, 0].numel() * 9 * inputs * outputs
     medians = {name: statistics.median(turn[name] for turn in turns) for name in ways}
     return {
         "pictures": pictures,
         "inputs": inputs,
         "outputs": outputs,
         "side": side,
+        "stride": stride,
         "threads": threads,
         "milliseconds": {name: 1e3 * value for name, value in medians.items()},
         "gigaflop_per_second": {name: flop / value / 1e9 for name, value in medians.items()},
@@ -88,7 +86,7 @@ def main() -> None:
     for shape in shapes:
         print(json.dumps(shape))
     result = {
-        "what": "weight gradient, 3x3 convolution, stride 1, bfloat16, channels-last",
+        "what": "weight gradient, 3x3 convolution, bfloat16, channels-last",
         "rounds": arguments.rounds,
         "shapes": shapes,
         "provenance": provenance.collect(),

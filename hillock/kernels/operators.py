@@ -197,9 +197,9 @@ def _channels_last(x: Tensor) -> Tensor:
 # Convolution --------------------------------------------------------------------------------------------------------
 
 
-def convolution(x: Tensor, weight: Tensor) -> Tensor:
-    """Return the 3x3 convolution of stride 1 and padding 1, its weight gradient the native one: for a tracer."""
-    y: Tensor = _Convolution.apply(x, weight)  # type: ignore[no-untyped-call]
+def convolution(x: Tensor, weight: Tensor, stride: int) -> Tensor:
+    """Return the 3x3 convolution of stride 1 or 2 and padding 1, its weight gradient the native one: for a tracer."""
+    y: Tensor = _Convolution.apply(x, weight, stride)  # type: ignore[no-untyped-call]
     return y
 
 
@@ -207,38 +207,41 @@ class _Convolution(tiles.Convolution):
     """The tracer sees torch's own convolution both ways, and one operator for the weight gradient."""
 
     @staticmethod
-    def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, Tensor | None]:
+    def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
         x, weight, rounded = ctx.saved_tensors
-        dx = _input_gradient(dy, x, rounded) if ctx.needs_input_grad[0] else None
-        return dx, weight_gradient(x, dy, weight).to(weight.dtype) if ctx.needs_input_grad[1] else None
+        wants_x, wants_weight, _ = ctx.needs_input_grad
+        dx = _input_gradient(dy, x, rounded, ctx.stride) if wants_x else None
+        return dx, weight_gradient(x, dy, weight, ctx.stride).to(weight.dtype) if wants_weight else None, None
 
 
 @custom_op("hillock::weight_gradient", mutates_args=())
-def weight_gradient(x: Tensor, dy: Tensor, weight: Tensor) -> Tensor:
-    """Return the weight gradient of a 3x3 convolution of stride 1 and padding 1, float32, laid out as `weight` is."""
-    return tiles.weight_gradient(_channels_last(x), _channels_last(dy), weight)
+def weight_gradient(x: Tensor, dy: Tensor, weight: Tensor, stride: int) -> Tensor:
+    """Return the weight gradient of a 3x3 convolution of padding 1, float32, laid out as `weight` is."""
+    return tiles.weight_gradient(_channels_last(x), _channels_last(dy), weight, stride)
 
 
 @weight_gradient.register_fake
-def _(x: Tensor, dy: Tensor, weight: Tensor) -> Tensor:
+def _(x: Tensor, dy: Tensor, weight: Tensor, stride: int) -> Tensor:
     return torch.empty_like(weight, dtype=torch.float32)
 
 
-def _keep_for_weight(ctx: Any, inputs: tuple[Tensor, Tensor, Tensor], output: Tensor) -> None:
+def _keep_for_weight(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
     ctx.save_for_backward(*inputs[:2])
+    ctx.stride = inputs[3]
 
 
-def _weight_gradient_gradients(ctx: Any, outer: Tensor) -> tuple[Tensor, Tensor, None]:
+def _weight_gradient_gradients(ctx: Any, outer: Tensor) -> tuple[Tensor, Tensor, None, None]:
     x, dy = ctx.saved_tensors  # the weight gradient is linear in both
     rounded = outer.to(x.dtype)
-    return _input_gradient(dy, x, rounded), F.conv2d(x, rounded, None, stride=1, padding=1), None
+    d_dy = F.conv2d(x, rounded, None, stride=ctx.stride, padding=1)
+    return _input_gradient(dy, x, rounded, ctx.stride), d_dy, None, None
 
 
 weight_gradient.register_autograd(_weight_gradient_gradients, setup_context=_keep_for_weight)
 
 
-def _input_gradient(dy: Tensor, x: Tensor, weight: Tensor) -> Tensor:
-    found = tiles.torch_gradients(dy, x, weight, [True, False, False])[0]
+def _input_gradient(dy: Tensor, x: Tensor, weight: Tensor, stride: int) -> Tensor:
+    found = tiles.torch_gradients(dy, x, weight, stride, True, False)[0]
     assert found is not None
     return found
 

@@ -43,8 +43,8 @@ def gains(x: Tensor, weight: Tensor) -> bool:
     return available()
 
 
-def convolution(x: Tensor, weight: Tensor) -> Tensor:
-    """Return the 3x3 convolution of stride 1 and padding 1, without bias, whose weight gradient is the native one.
+def convolution(x: Tensor, weight: Tensor, stride: int = 1) -> Tensor:
+    """Return the 3x3 convolution of stride 1 or 2 and padding 1, without bias, whose weight gradient is the native one.
 
     Arguments: x bfloat16 [N, C, H, W] channels-last; weight [O, C, 3, 3], float32 or bfloat16. The value is torch's own
     to the bit, computed with the weight rounded to bfloat16; the weight gradient is summed and returned in float32
@@ -53,17 +53,17 @@ def convolution(x: Tensor, weight: Tensor) -> Tensor:
     if torch.compiler.is_compiling():
         from hillock.kernels import operators
 
-        return operators.convolution(x, weight)
-    y: Tensor = Convolution.apply(x, weight)  # type: ignore[no-untyped-call]
+        return operators.convolution(x, weight, stride)
+    y: Tensor = Convolution.apply(x, weight, stride)  # type: ignore[no-untyped-call]
     return y
 
 
-def weight_gradient(x: Tensor, dy: Tensor, weight: Tensor) -> Tensor:
+def weight_gradient(x: Tensor, dy: Tensor, weight: Tensor, stride: int) -> Tensor:
     """Return the gradient of `weight`, float32, for bfloat16 inputs x and result gradients dy, both channels-last."""
     found = torch.empty_like(weight, dtype=torch.float32)
     pictures, inputs, height, width = x.shape
-    sizes = (pictures, height, width, weight.shape[0], inputs, *found.stride())
-    call = entry("weight_gradient", *[ADDRESS] * 3, *[SIZE] * 9)
+    sizes = (pictures, height, width, stride, weight.shape[0], inputs, *found.stride())
+    call = entry("weight_gradient", *[ADDRESS] * 3, *[SIZE] * 10)
     call(x.data_ptr(), dy.data_ptr(), found.data_ptr(), *sizes)
     return found
 
@@ -72,27 +72,32 @@ class Convolution(Function):
     """The convolution for autograd; compiled code has its own backward (`hillock.kernels.operators`)."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor) -> Tensor:
+    def forward(ctx: Any, x: Tensor, weight: Tensor, stride: int) -> Tensor:
         rounded = weight.to(x.dtype)
         ctx.save_for_backward(x, weight, rounded)
-        return F.conv2d(x, rounded, None, stride=1, padding=1)
+        ctx.stride = stride
+        return F.conv2d(x, rounded, None, stride=stride, padding=1)
 
     @staticmethod
-    def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, Tensor | None]:
+    def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
         x, weight, rounded = ctx.saved_tensors
-        wants_x, wants_weight = ctx.needs_input_grad
+        wants_x, wants_weight, _ = ctx.needs_input_grad
         if torch.is_grad_enabled():  # somebody differentiates the gradient: by plain operations
-            dx, d_weight = torch_gradients(dy, x, weight.to(x.dtype), [wants_x, wants_weight, False])
-            return dx, None if d_weight is None else d_weight.to(weight.dtype)
+            dx, d_weight = torch_gradients(dy, x, weight.to(x.dtype), ctx.stride, wants_x, wants_weight)
+            return dx, None if d_weight is None else d_weight.to(weight.dtype), None
         dy = dy.contiguous(memory_format=torch.channels_last)
-        dx = torch_gradients(dy, x, rounded, [True, False, False])[0] if wants_x else None
-        return dx, weight_gradient(x, dy, weight).to(weight.dtype) if wants_weight else None
+        dx = torch_gradients(dy, x, rounded, ctx.stride, True, False)[0] if wants_x else None
+        return dx, weight_gradient(x, dy, weight, ctx.stride).to(weight.dtype) if wants_weight else None, None
 
 
-def torch_gradients(dy: Tensor, x: Tensor, weight: Tensor, wanted: list[bool]) -> tuple[Tensor | None, Tensor | None]:
-    """Return torch's own gradients of x and weight, those that are wanted; the last entry is for a bias."""
-    one = [1, 1]
-    dx, d_weight, _ = torch.ops.aten.convolution_backward(dy, x, weight, None, one, one, one, False, [0, 0], 1, wanted)
+def torch_gradients(
+    dy: Tensor, x: Tensor, weight: Tensor, stride: int, wants_x: bool, wants_weight: bool
+) -> tuple[Tensor | None, Tensor | None]:
+    """Return torch's own gradients of x and weight, those that are wanted."""
+    strides, one, wanted = [stride, stride], [1, 1], [wants_x, wants_weight, False]
+    dx, d_weight, _ = torch.ops.aten.convolution_backward(
+        dy, x, weight, None, strides, one, one, False, [0, 0], 1, wanted
+    )
     return dx, d_weight
 
 

@@ -111,8 +111,9 @@ class FusedConv2d(nn.Conv2d):
     """An `nn.Conv2d` that casts its weight itself and computes a 3x3 weight gradient on matrix tiles."""
 
     def forward(self, x: Tensor) -> Tensor:
-        ordinary = (self.kernel_size, self.stride, self.padding, self.dilation, self.groups, self.padding_mode)
-        if ordinary != ((3, 3), (1, 1), (1, 1), (1, 1), 1, "zeros") or self.bias is not None:
+        ordinary = (self.kernel_size, self.padding, self.dilation, self.groups, self.padding_mode)
+        known = ordinary == ((3, 3), (1, 1), (1, 1), 1, "zeros") and self.stride in ((1, 1), (2, 2))
+        if not known or self.bias is not None:
             return super().forward(x)
         if is_transformed():
             return super().forward(x)
@@ -122,7 +123,7 @@ class FusedConv2d(nn.Conv2d):
             return super().forward(x)
         needed = torch.is_grad_enabled() and self.weight.requires_grad and type(x) is Tensor and x.dim() == 4
         if needed and gains(x, self.weight):
-            return convolution(x, self.weight)
+            return convolution(x, self.weight, self.stride[0])
         y: Tensor = super().forward(x)
         return y
 

@@ -33,7 +33,8 @@ def parameter_groups(model: nn.Module, settings: OptimizerSettings) -> list[dict
         decay = settings.weight_decay if rule.weight_decay is None else rule.weight_decay
         if parameters:
             group = {"params": parameters, "rate_scale": rule.learning_rate_scale, "weight_decay": decay}
-            groups.append(group | {"match": rule.match} | ({} if rule.momentum is None else {"momentum": rule.momentum}))
+            own = {} if rule.momentum is None else {"momentum": rule.momentum}
+            groups.append(group | {"match": rule.match} | own)
     if not groups:
         raise UsageError("a network with parameters to train", got=type(model).__name__)
     return groups

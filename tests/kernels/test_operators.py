@@ -61,16 +61,18 @@ def test_the_response_norm_is_a_proper_operator(dtype):
     opcheck(operators.response_norm_backward, (dy, x, 3, 0.1, 0.75, 1.0, 2))
 
 
-def test_the_weight_gradient_is_a_proper_operator_and_linear():
+@pytest.mark.parametrize("stride", [1, 2])
+def test_the_weight_gradient_is_a_proper_operator_and_linear(stride):
     if not tiles.available():
         pytest.skip("needs a processor with AMX")
-    x, dy, weight = _draw((2, 16, 4, 5), "x"), _draw((2, 32, 4, 5), "dy"), _draw((32, 16, 3, 3), "w", torch.float32)
+    x, dy = _draw((2, 16, 4, 5), "x"), _draw((2, 32, 4 // stride, -(-5 // stride)), "dy")
+    weight = _draw((32, 16, 3, 3), "w", torch.float32)
     leaves = [x.requires_grad_(), dy.requires_grad_()]
-    opcheck(operators.weight_gradient, (*leaves, weight))
+    opcheck(operators.weight_gradient, (*leaves, weight, stride))
     outer = _draw((32, 16, 3, 3), "outer")  # already rounded, so that only sums differ
-    got = torch.autograd.grad(operators.weight_gradient(*leaves, weight), leaves, outer.float())
+    got = torch.autograd.grad(operators.weight_gradient(*leaves, weight, stride), leaves, outer.float())
     exact = [leaf.detach().double().requires_grad_() for leaf in leaves]
-    expected = torch.autograd.grad((F.conv2d(exact[0], outer.double(), padding=1) * exact[1]).sum(), exact)
+    expected = torch.autograd.grad((F.conv2d(exact[0], outer.double(), None, stride, 1) * exact[1]).sum(), exact)
     for found, right in zip(got, expected, strict=True):
         assert (found.double() - right).norm() < 2.0**-8 * right.norm()
 

@@ -26,19 +26,21 @@ def _needs_tiles(x: torch.Tensor, weight: torch.Tensor) -> None:
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("stride", [1, 2])
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last], ids=["planes", "channels-last"])
-def test_it_is_the_gradient(shape, layout):
+def test_it_is_the_gradient(shape, stride, layout):
     pictures, inputs, outputs, height, width = shape
-    x, dy = _draw((pictures, inputs, height, width), "x"), _draw((pictures, outputs, height, width), "dy")
+    x = _draw((pictures, inputs, height, width), "x")
+    dy = _draw((pictures, outputs, -(-height // stride), -(-width // stride)), "dy")
     weight = _draw((outputs, inputs, 3, 3), "w").float().contiguous(memory_format=layout)
     _needs_tiles(x, weight)
     leaves = [x.double().requires_grad_(), weight.double().requires_grad_()]
-    expected_y = F.conv2d(*leaves, padding=1)
+    expected_y = F.conv2d(*leaves, stride=stride, padding=1)
     expected = torch.autograd.grad(expected_y, leaves, dy.double())
     x.requires_grad_()
     weight.requires_grad_()
-    y = convolution(x, weight)
-    assert torch.equal(y, F.conv2d(x, weight.bfloat16(), padding=1))
+    y = convolution(x, weight, stride)
+    assert torch.equal(y, F.conv2d(x, weight.bfloat16(), stride=stride, padding=1))
     dx, d_weight = torch.autograd.grad(y, [x, weight], dy)
     # Inputs are exact in bfloat16, so only float32 sums of the products remain: nothing is rounded to bfloat16.
     assert d_weight.dtype == torch.float32
@@ -53,21 +55,23 @@ def test_the_number_of_threads_changes_nothing():
     try:
         for count in (1, 2):
             torch.set_num_threads(count)
-            found.append(module.weight_gradient(x, dy, weight))
+            found.append(module.weight_gradient(x, dy, weight, 1))
     finally:
         torch.set_num_threads(threads)
     assert torch.equal(found[0], found[1])
 
 
-def test_the_gradient_can_be_differentiated():
+@pytest.mark.parametrize("stride", [1, 2])
+def test_the_gradient_can_be_differentiated(stride):
     x, weight = _draw((2, 16, 4, 4), "x").requires_grad_(), _draw((16, 16, 3, 3), "w").float().requires_grad_()
     _needs_tiles(x, weight)
 
     def second(run):
-        (dx,) = torch.autograd.grad(run(x, weight).float().square().sum(), x, create_graph=True)
+        (dx,) = torch.autograd.grad(run(x, weight, stride).float().square().sum(), x, create_graph=True)
         return torch.autograd.grad(dx.float().square().sum(), weight)[0]
 
-    got, expected = second(convolution), second(lambda x, weight: F.conv2d(x, weight.bfloat16(), padding=1))
+    got = second(convolution)
+    expected = second(lambda x, weight, stride: F.conv2d(x, weight.bfloat16(), None, stride, 1))
     assert (got - expected).norm() < 1e-2 * expected.norm()
 
 

@@ -1,9 +1,10 @@
-// The weight gradient of a 3x3 convolution of stride 1 and padding 1 over channels-last bfloat16 maps, on AMX tiles.
+// The weight gradient of a 3x3 convolution of stride 1 or 2 and padding 1 over channels-last bfloat16 maps, on AMX tiles.
 //
 // A chunk of pictures is laid out in scratch memory as one line of pixels: each row is followed by one zero pixel, each
 // picture by one row of zeros. With W + 1 pixels a row, the nine taps of pixel q are q + ky (W + 1) + kx whatever the row
 // or picture, so that the gradient is a plain matrix product over the line:
 //   dw[o, (ky, kx, c)] = sum over q of dy[q, o] line[q + ky (W + 1) + kx, c]
+// With stride 2 the pixels of x are four such lines, by the parity of their row and column, and every tap reads one of them.
 // dy is laid out channel by channel, because a tile product wants the terms of its left factor side by side; x in pairs of
 // pixels, as the right factor wants it. A pair starts at an even place: a tap at an odd offset takes the pair before it, and
 // the gradient one pixel further on. So one left factor serves all taps of one parity, and every right factor is one whole
@@ -81,7 +82,7 @@ void multiply(const char* a, int64_t pitch, const char* const* b, int64_t steps,
 #undef STORE
 }
 
-// By the number of taps; an even row pitch puts six of the nine at even offsets, an odd one five.
+// By the number of taps; at most six of the nine are at even offsets or at odd ones.
 using Multiply = void (*)(const char*, int64_t, const char* const*, int64_t, float* const*);
 constexpr Multiply kMultiply[] = {nullptr, multiply<1>, multiply<2>, multiply<3>, multiply<4>, multiply<5>, multiply<6>};
 
@@ -103,12 +104,23 @@ template <class T> struct Buffer {
   const T& operator[](int64_t i) const { return data[i]; }
 };
 
-// The line of pixels described above.
+// The line of pixels described above, for maps of x of height x width.
 struct Line {
-  int64_t height, width, pitch, plane;
-  Line(int64_t height, int64_t width) : height(height), width(width), pitch(width + 1), plane((height + 1) * (width + 1)) {}
-  int64_t reach() const { return 2 * pitch + 2; }  // from a pixel's first tap to its last
-  int64_t centre() const { return pitch + 1; }     // from a pixel's first tap to itself
+  int64_t height, width, stride, rows, columns, pitch, plane;  // rows and columns of dy
+  Line(int64_t height, int64_t width, int64_t stride)
+      : height(height), width(width), stride(stride), rows((height - 1) / stride + 1), columns((width - 1) / stride + 1),
+        pitch(columns + 1), plane((rows + 1) * pitch) {}
+  int64_t parities() const { return stride * stride; }
+  int64_t reach() const { return stride == 1 ? 2 * pitch + 2 : pitch + 1; }  // from a pixel's first tap to its last
+  // Where the pixel (h, w) of a picture lies in its parity's line, and which line that is.
+  int64_t place(int64_t h, int64_t w) const { return (h / stride + 1) * pitch + w / stride + 1; }
+  int64_t parity(int64_t h, int64_t w) const { return h % stride * stride + w % stride; }
+  // How far a tap reads from its pixel. With stride 2 the middle one reads an even row, those beside it two odd ones.
+  int64_t offset(int64_t tap) const {
+    const int64_t down = tap / 3, across = tap % 3;
+    return stride == 1 ? down * pitch + across : std::min<int64_t>(down, 1) * pitch + std::min<int64_t>(across, 1);
+  }
+  int64_t parity(int64_t tap) const { return stride == 1 ? 0 : (tap / 3 != 1) * 2 + (tap % 3 != 1); }
 };
 
 struct Weight {  // where the float32 gradient's elements lie, in elements
@@ -149,30 +161,32 @@ inline __m512i pair(const char* first, const char* second) {
 // The weight gradient of a share of the batch, as tiles [tile of outputs][tile of inputs][tap][16 outputs][16 inputs].
 struct Share {
   const Line line;
-  const int64_t inputs, outputs, together, length, pairs, rows_pitch;
+  const int64_t inputs, outputs, together, length, pairs, rows_pitch;  // pairs of each line of x
   Buffer<char> turned, paired, zeros;
   std::vector<int32_t> x_source, dy_source;  // the pixel at each place of the line, or none
 
   Share(const Line& line, int64_t inputs, int64_t outputs, int64_t pictures)
       : line(line), inputs(inputs), outputs(outputs),
-        together(evenly(pictures, kChunkBytes / (2 * (inputs + outputs) * line.plane))),
+        together(evenly(pictures, kChunkBytes / (2 * (line.parities() * inputs + outputs) * line.plane))),
         length(round_up(together * line.plane, kDepth)), pairs(round_up(length + line.reach(), 2) / 2),
         rows_pitch(64 * ((length / kDepth + 1) | 1)),  // an odd number of cache lines, so that rows do not share one set
-        turned(rows_pitch * outputs + 64), paired(pairs * inputs * 4), zeros(2 * std::max(inputs, outputs)),
-        x_source(2 * pairs, -1), dy_source(length, -1) {
+        turned(rows_pitch * outputs + 64), paired(line.parities() * pairs * inputs * 4),
+        zeros(2 * std::max(inputs, outputs)), x_source(line.parities() * pairs * 2, -1), dy_source(length, -1) {
     for (int64_t i = 0, pixel = 0; i < together; ++i)
       for (int64_t h = 0; h < line.height; ++h)
-        for (int64_t w = 0; w < line.width; ++w, ++pixel) {
-          const int64_t q = i * line.plane + h * line.pitch + w;
-          dy_source[q] = x_source[q + line.centre()] = int32_t(pixel);
-        }
+        for (int64_t w = 0; w < line.width; ++w)
+          x_source[line.parity(h, w) * pairs * 2 + i * line.plane + line.place(h, w)] = int32_t(pixel++);
+    for (int64_t i = 0, pixel = 0; i < together; ++i)
+      for (int64_t h = 0; h < line.rows; ++h)
+        for (int64_t w = 0; w < line.columns; ++w) dy_source[i * line.plane + h * line.pitch + w] = int32_t(pixel++);
   }
 
   void add(const char* x, const char* dy, int64_t pictures, float* sums) {
-    const int64_t pixels = line.height * line.width;
+    const int64_t x_size = line.height * line.width, dy_size = line.rows * line.columns;
     for (int64_t first = 0; first < pictures; first += together) {
-      const int64_t limit = std::min(together, pictures - first) * pixels;
-      lay_out(x + first * pixels * inputs * 2, dy + first * pixels * outputs * 2, limit);
+      const int64_t count = std::min(together, pictures - first);
+      lay_out_x(x + first * x_size * inputs * 2, count * x_size);
+      lay_out_dy(dy + first * dy_size * outputs * 2, count * dy_size);
       for (int64_t o = 0; o < outputs / kTile; ++o)
         for (int64_t c = 0; c < inputs / kTile; ++c) multiply_tile(o, c, sums + (o * inputs / kTile + c) * 9 * kTile * kTile);
     }
@@ -182,14 +196,17 @@ struct Share {
   const char* source(const char* map, int32_t pixel, int64_t limit, int64_t channels) const {
     return pixel >= 0 && pixel < limit ? map + pixel * channels * 2 : &zeros[0];
   }
-  void lay_out(const char* x, const char* dy, int64_t limit) {
-    const char* at[kDepth];
-    for (int64_t q = 0; q < 2 * pairs; q += 2) {
+  char* pairs_of(int64_t c) { return &paired[c * line.parities() * pairs * 4]; }  // from this channel on, all lines
+  void lay_out_x(const char* x, int64_t limit) {
+    const char* at[2];
+    for (int64_t q = 0; q < line.parities() * pairs * 2; q += 2) {
       for (int64_t i = 0; i < 2; ++i) at[i] = source(x, x_source[q + i], limit, inputs);
       ask(at[0], 2 * inputs * 2);
-      for (int64_t c = 0; c < inputs; c += kTile)
-        _mm512_store_si512(&paired[(c * pairs * 2 + q * kTile) * 2], pair(at[0] + 2 * c, at[1] + 2 * c));
+      for (int64_t c = 0; c < inputs; c += kTile) _mm512_store_si512(pairs_of(c) + q * 32, pair(at[0] + 2 * c, at[1] + 2 * c));
     }
+  }
+  void lay_out_dy(const char* dy, int64_t limit) {
+    const char* at[kDepth];
     for (int64_t q = 0; q < length; q += kDepth) {
       for (int64_t i = 0; i < kDepth; ++i) at[i] = source(dy, dy_source[q + i], limit, outputs);
       ask(at[0], kDepth * outputs * 2);
@@ -214,9 +231,9 @@ struct Share {
       float* to[9];
       int count = 0;
       for (int64_t tap = 0; tap < 9; ++tap) {
-        const int64_t offset = tap / 3 * line.pitch + tap % 3;
+        const int64_t offset = line.offset(tap);
         if (offset % 2 != odd) continue;
-        b[count] = &paired[c * pairs * 64 + 64 * (offset / 2)];
+        b[count] = pairs_of(c * kTile) + 64 * (line.parity(tap) * pairs + offset / 2);
         to[count++] = sums + tap * kTile * kTile;
       }
       kMultiply[count](a, rows_pitch, b, length / kDepth, to);
@@ -242,16 +259,17 @@ void add_shares(const Buffer<float>& sums, int64_t parts, float* dw, const Weigh
 }
 
 void weight_gradient(const char* x, const char* dy, float* dw, const Weight& where, int64_t pictures, int64_t height,
-                     int64_t width) {
-  const Line line(height, width);
-  const int64_t size = 9 * where.inputs * where.outputs, pixels = height * width, parts = std::min<int64_t>(size * 4 > kLargeSums ? 2 : kParts, pictures);
+                     int64_t width, int64_t stride) {
+  const Line line(height, width, stride);
+  const int64_t size = 9 * where.inputs * where.outputs, x_size = height * width, dy_size = line.rows * line.columns;
+  const int64_t parts = std::min<int64_t>(size * 4 > kLargeSums ? 2 : kParts, pictures);
   Buffer<float> sums(parts * size);
   hillock::in_parallel(parts, [&](int64_t first, int64_t last) {
     Tiles tiles;
     Share share(line, where.inputs, where.outputs, (pictures + parts - 1) / parts);
     for (int64_t part = first; part < last; ++part) {
       const int64_t from = pictures * part / parts, to = pictures * (part + 1) / parts;
-      share.add(x + from * pixels * where.inputs * 2, dy + from * pixels * where.outputs * 2, to - from, &sums[part * size]);
+      share.add(x + from * x_size * where.inputs * 2, dy + from * dy_size * where.outputs * 2, to - from, &sums[part * size]);
     }
   });
   add_shares(sums, parts, dw, where);
@@ -264,12 +282,12 @@ extern "C" {
 int hillock_weight_gradient_available() { return permitted(); }
 
 // x: [pictures, height, width, inputs], dy: [..., outputs], both bfloat16; dw: float32 [outputs, inputs, 3, 3] with the
-// given strides. Channels are multiples of 16. Callers ask `available` first.
+// given strides. Channels are multiples of 16; the convolution's stride is 1 or 2. Callers ask `available` first.
 void hillock_weight_gradient(const void* x, const void* dy, float* dw, int64_t pictures, int64_t height, int64_t width,
-                             int64_t outputs, int64_t inputs, int64_t by_output, int64_t by_input, int64_t by_row,
+                             int64_t stride, int64_t outputs, int64_t inputs, int64_t by_output, int64_t by_input, int64_t by_row,
                              int64_t by_column) {
   Weight where{outputs, inputs, by_output, by_input, by_row, by_column};
-  weight_gradient((const char*)x, (const char*)dy, dw, where, pictures, height, width);
+  weight_gradient((const char*)x, (const char*)dy, dw, where, pictures, height, width, stride);
 }
 }
 
