@@ -121,9 +121,10 @@ def test_gradients_that_arrive_apart_are_added(name, dtype, with_residual):
 
 
 def test_a_large_mean_does_not_cancel_the_variance():
-    x = _map((8, 16, 8, 8), torch.float32, "x", scale=1.0, shift=1000.0)
+    x = _map((16, 16, 64, 64), torch.float32, "x", scale=1.0, shift=1000.0)  # some dozen partial sums a channel
     norm = nn.BatchNorm2d(16)
     y = _fused(x, norm, None, "none")
+    assert torch.allclose(y.mean((0, 2, 3)), torch.zeros(16), atol=1e-3)
     assert torch.allclose(y.var((0, 2, 3), unbiased=False), torch.ones(16), atol=1e-3)
 
 
