@@ -70,6 +70,7 @@ def norm_activation(
     takes one name for each: their gradients then arrive apart and are added inside the backward pass, not in a pass of
     its own.
 
+    Results below 2^-126 in size may be zero in bfloat16: the processor's instruction for it leaves out subnormals.
     The caller asks `why_not` first. Statistics and gradients of γ and β are summed in float32 within blocks of 32 k
     elements and in double across them, in an order that does not depend on the number of threads.
     """

@@ -91,9 +91,11 @@ class FastCifar(Network):
         then their negatives.
         """
         side = self.whiten.kernel_size[0]
-        windows = inputs.double().unfold(2, side, 1).unfold(3, side, 1)
-        patches = windows.permute(0, 2, 3, 1, 4, 5).flatten(3).flatten(0, 2)
-        covariance = patches.T @ patches / len(patches)
+        covariance = torch.zeros(self.whiten.weight[0].numel(), self.whiten.weight[0].numel(), dtype=torch.float64)
+        for some in torch.split(inputs, 200):  # all patches at once would take gigabytes
+            windows = some.double().unfold(2, side, 1).unfold(3, side, 1)
+            patches = windows.permute(0, 2, 3, 1, 4, 5).flatten(3).flatten(0, 2)
+            covariance += patches.T @ patches / len(patches) * (len(some) / len(inputs))
         variances, vectors = torch.linalg.eigh(covariance)
         kernels = (vectors / (variances + EPSILON).sqrt()).T.flip(0)[: self.whiten.out_channels // 2]
         # An eigenvector has no sign; the largest element is made positive, so that machines agree.

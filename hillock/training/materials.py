@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from hillock.data import Augmentation, DataSet, StreamedData, TextData, TrainingData
 from hillock.data.feeding import Feed, training_batches, training_size
+from hillock.data.views import views
 from hillock.errors import DataError, UsageError
 from hillock.layers.fused import fuse
 from hillock.networks.gated_conv import GatedConvNet
@@ -162,6 +163,8 @@ def prepare(recipe: Recipe, dataset: TrainingData, folder: Path, world: World) -
     _check_network(recipe, model, dataset)
     if recipe.weights is not None:
         load_weights(model, recipe.weights)
+    else:
+        _let_look(model, dataset)
     size = (facts["channels"], facts["image_size"], facts["image_size"])
     plan = choose(recipe, model, size, total_steps * batch_size, processes=world.size)
     memory_format = torch.channels_last if plan.channels_last.value == "on" else torch.contiguous_format
@@ -196,6 +199,16 @@ def prepare(recipe: Recipe, dataset: TrainingData, folder: Path, world: World) -
         loss_function=loss_function,
         memory_format=memory_format,
     )
+
+
+def _let_look(model: nn.Module, dataset: TrainingData) -> None:
+    """Show training pictures, from all over the part, to a network that sets weights by them."""
+    sample = dataset.sample if isinstance(dataset, StreamedData) else dataset
+    if isinstance(model, LooksAtData) and isinstance(sample, DataSet):
+        images = sample.train.images
+        rows = torch.linspace(0, len(images) - 1, min(len(images), PICTURES_LOOKED_AT)).long()
+        ((_, pictures),) = views("centre", images[rows], sample.image_size)
+        model.look_at(sample.preprocessing.normalise(pictures))
 
 
 def _place(model: nn.Module, device: torch.device, memory_format: torch.memory_format) -> None:
