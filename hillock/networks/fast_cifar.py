@@ -4,8 +4,8 @@ After the network of airbench94 (Jordan 2024, arXiv:2404.00498; its Muon version
 to Page 2018 ("How to train your ResNet"): a first layer that whitens patches and is never trained, three groups of two
 3x3 convolutions, each convolution starting as the identity on its first channels.
 
-Departures: the shifts of the whitening layer are trained throughout, not for the first three epochs alone; the division
-of the scores by the number of features is in the head's start and rate.
+Departures: the whitening layer has no shifts (the source trains them for three epochs), so that nothing before the first
+group needs a gradient; the division of the scores by the number of features is in the head's start and rate.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class FastCifar(Network):
         if min(input_size[1:]) < 10:
             raise UsageError("pictures of at least 10 pixels a side", got=f"{input_size[1]}x{input_size[2]}")
         directions = min(directions or patch**2 * channels, patch**2 * channels)
-        self.whiten = undrawn(nn.Conv2d, channels, 2 * directions, patch)
+        self.whiten = undrawn(nn.Conv2d, channels, 2 * directions, patch, bias=False)
         self.whiten.weight.requires_grad_(False)
         self.act = sites(2 * directions)
         self.groups = nn.Sequential()
