@@ -71,8 +71,8 @@ def norm_activation(
     its own.
 
     Results below 2^-126 in size may be zero in bfloat16: the processor's instruction for it leaves out subnormals.
-    The caller asks `why_not` first. Statistics and gradients of γ and β are summed in float32 within blocks of 32 k
-    elements and in double across them, in an order that does not depend on the number of threads.
+    The caller asks `why_not` first. Statistics and gradients of γ and β are summed in float32 within blocks (32 k
+    elements on the CPU) and in double across them, in an order that does not depend on the number of threads.
     """
     assert x.is_contiguous(memory_format=torch.channels_last)
     gamma = x.new_ones(x.shape[1], dtype=torch.float32) if norm.gamma is None else norm.gamma
@@ -93,7 +93,7 @@ def why_not(
     constants: Mapping[str, float | Tensor] | None = None,
     residual: Tensor | None = None,
 ) -> str | None:
-    """Return why the native library cannot take this call, in a few words, or None when it can."""
+    """Return why the fused kernels cannot take this call, in a few words, or None when they can."""
     if is_transformed():
         return "a function transform or an export is under way"
     if type(x) is not Tensor or x.dtype not in (torch.float32, torch.bfloat16):
@@ -101,11 +101,15 @@ def why_not(
     if x.dim() != 4 or x.numel() == 0 or not x.is_contiguous(memory_format=torch.channels_last):
         return "the input is not a channels-last map"
     if residual is not None and (
-        residual.shape != x.shape or residual.dtype != x.dtype or type(residual) is not Tensor
+        residual.shape != x.shape
+        or residual.dtype != x.dtype
+        or residual.device != x.device
+        or type(residual) is not Tensor
     ):
-        return "the residual differs from the input in shape or dtype"
-    if any(t is not None and t.dtype != torch.float32 for t in (norm.gamma, norm.beta, norm.running_mean)):
-        return "the normalisation's parameters are not float32"
+        return "the residual differs from the input in shape, dtype or device"
+    for vector in (norm.gamma, norm.beta, norm.running_mean, norm.running_var):
+        if vector is not None and (vector.dtype != torch.float32 or vector.device != x.device):
+            return "the normalisation's parameters are not float32, or not where the input is"
     if norm.training and x.numel() == x.shape[1]:
         return "a batch of one value per channel has no statistics"
     if not norm.training and norm.running_mean is None:

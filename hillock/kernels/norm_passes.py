@@ -47,7 +47,7 @@ def affine(gamma: Tensor, beta: Tensor, mean: Tensor, variance: Tensor, epsilon:
     """Return γ (x - mean) / √(variance + ε) + β as a scale and a shift."""
     inverse_std = torch.rsqrt(variance + epsilon)
     scale = gamma * inverse_std
-    return Affine(mean, inverse_std, scale, beta - mean * scale)
+    return Affine(mean.contiguous(), inverse_std.contiguous(), scale.contiguous(), (beta - mean * scale).contiguous())
 
 
 def statistics(x: Tensor) -> Tensor:
@@ -84,9 +84,9 @@ def forward(
     kind = _kind(activation, x.dtype)
     y = torch.empty_like(x)
     values = None if kind != _TABLE else _tables(activation, x.device, **constants)[0]
-    native = kind if kind is not None else _IDENTITY
-    _call("forward", x, x, residual, y, *_size(x), by.scale, by.shift, native, values)
-    if kind is None:  # float32 and not one of the native kinds: the activation's own kernel, a pass of its own
+    pointwise = kind if kind is not None else _IDENTITY
+    _call("forward", x, x, residual, y, *_size(x), by.scale, by.shift, pointwise, values)
+    if kind is None:  # float32 and not one of the kinds: the activation's own kernel, a pass of its own
         assert activation is not None
         y = dispatch.apply(activation, y, constants)
     return y

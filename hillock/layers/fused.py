@@ -117,7 +117,8 @@ class FusedConv2d(nn.Conv2d):
             return super().forward(x)
         if is_transformed():
             return super().forward(x)
-        if torch.is_autocast_enabled("cpu") and x.device.type == "cpu":
+        is_cast = x.is_cpu and torch.float64 not in (x.dtype, self.weight.dtype)  # autocast leaves float64 alone
+        if is_cast and torch.is_autocast_enabled("cpu"):
             x = x.to(torch.get_autocast_dtype("cpu"))
         elif self.weight.dtype != x.dtype:
             return super().forward(x)

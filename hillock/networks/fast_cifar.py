@@ -4,7 +4,7 @@ After the network of airbench94 (Jordan 2024, arXiv:2404.00498; its Muon version
 to Page 2018 ("How to train your ResNet"): a first layer that whitens patches and is never trained, three groups of two
 3x3 convolutions, each convolution starting as the identity on its first channels.
 
-Departures: the whitening layer has no shifts (the source trains them for three epochs), so that nothing before the first
+Departures: the whitening layer has no shifts (the source trains them for three epochs), so nothing before the first
 group needs a gradient; the division of the scores by the number of features is in the head's start and rate.
 """
 

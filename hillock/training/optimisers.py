@@ -33,11 +33,16 @@ def parameter_groups(model: nn.Module, settings: OptimizerSettings) -> list[dict
         decay = settings.weight_decay if rule.weight_decay is None else rule.weight_decay
         if parameters:
             group = {"params": parameters, "rate_scale": rule.learning_rate_scale, "weight_decay": decay}
-            own = {} if rule.momentum is None else {"momentum": rule.momentum}
-            groups.append(group | {"match": rule.match} | own)
+            groups.append(group | {"match": rule.match} | _own_momentum(settings, rule))
     if not groups:
         raise UsageError("a network with parameters to train", got=type(model).__name__)
     return groups
+
+
+def _own_momentum(settings: OptimizerSettings, rule: GroupRule) -> dict[str, Any]:
+    if rule.momentum is None:
+        return {}
+    return {"momentum": rule.momentum, "nesterov": settings.nesterov and rule.momentum > 0}
 
 
 def _matches(match: str, full_name: str, name: str, module: nn.Module) -> bool:

@@ -237,6 +237,18 @@ def test_the_saved_bytes_are_the_input_alone():
     assert sum(saved.values()) - map_bytes < 16 * 4 * 16  # a few numbers per channel
 
 
+def test_running_statistics_that_are_not_contiguous_are_read_right():
+    x, dy = _map((4, 16, 8, 8), torch.float32, "x"), _map((4, 16, 8, 8), torch.float32, "dy")
+    found = []
+    for spread in (lambda t: t.clone(), lambda t: torch.stack([t, t], 1)[:, 0]):
+        weight, bias = (torch.ones(16, requires_grad=True) for _ in range(2))
+        running = [spread(torch.arange(16.0) / 16), spread(torch.arange(1.0, 17.0))]
+        y = norm_activation(x, Normalisation(weight, bias, *running, 0.1, 1e-5, False))[0]
+        found.append(torch.autograd.grad(y, [weight, bias], dy))
+    for contiguous, strided in zip(*found, strict=True):
+        assert torch.equal(contiguous, strided)
+
+
 @pytest.mark.parametrize(("spoil", "words"), [
     (lambda x: x.contiguous(), "channels-last"),
     (lambda x: x.double(), "float32 or bfloat16"),

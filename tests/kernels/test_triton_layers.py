@@ -11,12 +11,14 @@ from pathlib import Path
 
 import pytest
 
+from hillock.kernels import native
+
 HERE = Path(__file__).parent
 TESTED_NATIVELY = ["test_max_pool.py", "test_norm_activation.py", "test_response_norm.py"]
 
 needs_triton = pytest.mark.skipif(
-    importlib.util.find_spec("triton") is None,
-    reason="needs Triton (pip install triton); its interpreter and its compiler then work without a GPU",
+    importlib.util.find_spec("triton") is None or not native.available(),
+    reason="needs Triton (pip install triton; its interpreter and compiler work without a GPU) and the native library",
 )
 
 # In processes of their own: Triton decides between interpreter and compiler when it is first imported.
@@ -26,11 +28,19 @@ BY_TRITON = """
     from hillock.kernels import max_pool, norm_passes, response_norm, triton_launch
 
     for module in (max_pool, norm_passes, response_norm):
+        assert module.runs_by_triton  # the name that is replaced
         module.runs_by_triton = lambda x: True
 """
 INTERPRETED = """
+    from hillock.kernels import triton_norm, triton_pool, triton_response_norm
+
     numpy.seterr(all="ignore")
-    sys.exit(pytest.main(["-q", "-p", "no:cacheprovider", *sys.argv[1:]]))
+    launched, launch = set(), triton_launch.launch
+    for module in (triton_norm, triton_pool, triton_response_norm):
+        module.launch = lambda *rest, _from=module, **words: (launched.add(_from), launch(*rest, **words))
+    code = pytest.main(["-q", "-p", "no:cacheprovider", *sys.argv[1:]])
+    assert len(launched) == 3
+    sys.exit(code)
 """
 COMPILED = """
     import re
@@ -113,6 +123,6 @@ def test_the_native_tests_pass_under_the_interpreter() -> None:
 
 @needs_triton
 def test_everything_compiles_for_a_gpu(tmp_path: Path) -> None:
-    said = _run(COMPILED, TRITON_CACHE_DIR=str(tmp_path), TRITON_DEFAULT_FP_FUSION="1").split()
+    said = _run(COMPILED, TRITON_INTERPRET="0", TRITON_CACHE_DIR=str(tmp_path), TRITON_DEFAULT_FP_FUSION="1").split()
     assert int(said[1]) >= 2 * 4 * 20  # architectures, dtypes and channels, kernels in their variants
     assert said[5] == said[7] != "0"

@@ -10,9 +10,11 @@ from hillock.kernels import weight_gradient as module
 from hillock.kernels.weight_gradient import convolution, gains
 from hillock.randomness import generator
 
-# One tile, odd numbers of tiles, maps of a few pixels and larger than a chunk, more parts than pictures, large sums.
+# One tile, odd numbers of tiles, maps of a few pixels and larger than a chunk, more parts than pictures, large sums,
+# parts of two chunks whose last one is short (for either stride).
 SHAPES = [(5, 16, 16, 7, 9), (3, 16, 32, 32, 32), (7, 64, 16, 16, 16), (4, 48, 80, 5, 3), (130, 64, 64, 3, 3),
-          (2, 352, 352, 3, 3), (1, 16, 16, 1, 1), (1, 32, 48, 90, 70)]  # fmt: skip
+          (2, 352, 352, 3, 3), (1, 16, 16, 1, 1), (1, 32, 48, 90, 70), (41, 32, 32, 32, 32),
+          (90, 32, 32, 32, 32)]  # fmt: skip
 
 
 def _draw(shape: tuple[int, ...], purpose: str) -> torch.Tensor:

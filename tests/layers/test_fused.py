@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from hillock.kernels import native
+from hillock.kernels.traced import missing
 from hillock.layers.fused import fuse, is_fused, unfuse, unfused
 from hillock.layers.shortcut import PaddedShortcut
 from hillock.networks import network
@@ -24,6 +25,11 @@ NETWORKS = [("resnet8", "relu"), ("resnet8", "gelu"), ("plain8", "mish"), ("prer
 def _pictures(count: int, size: int, dtype: torch.dtype = torch.float32) -> torch.Tensor:
     x = torch.randn(count, 3, size, size, generator=generator(0, "pictures", size))
     return x.to(dtype).to(memory_format=torch.channels_last)
+
+
+def _draw_map(channels: int) -> torch.Tensor:
+    x = torch.randn(2, channels, 4, 4, generator=generator(0, "map", channels))
+    return x.to(memory_format=torch.channels_last)
 
 
 def _gradients(model: nn.Module, x: torch.Tensor, bfloat16: bool) -> torch.Tensor:
@@ -43,17 +49,33 @@ needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CU
 ])  # fmt: skip
 @pytest.mark.parametrize(("name", "activation"), NETWORKS)
 @pytest.mark.parametrize("bfloat16", [False, True], ids=["float32", "bfloat16"])
-def test_gradients_are_as_close_to_float64_as_the_plain_networks(name, activation, bfloat16, device):
+def test_gradients_are_as_close_to_float64_as_the_plain_networks(name, activation, bfloat16, device, monkeypatch):
     size = 32 if name == "resnet18" else 16
     model = network(name, activation=activation, num_classes=10).to(memory_format=torch.channels_last)
     fused = fuse(copy.deepcopy(model))
     x = _pictures(8, size)
+    assert missing(x.to(device)) is None
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)  # its errors would hide all others
     exact = _gradients(copy.deepcopy(model).double(), x.double(), bfloat16=False)
     error = {
         kind: float((_gradients(net.to(device), x.to(device), bfloat16) - exact).norm() / exact.norm())
         for kind, net in (("plain", model), ("fused", fused))
     }
     assert error["fused"] < 1.25 * error["plain"] + 1e-6, error
+
+
+@needs_native
+def test_parameters_elsewhere_are_torchs_own_error():
+    norm = fuse(nn.Sequential(nn.BatchNorm2d(16), nn.ReLU()).to("meta"))
+    with pytest.raises(RuntimeError, match="meta"):
+        norm(_draw_map(16))
+
+
+@needs_native
+def test_autocast_leaves_float64_alone():
+    conv = fuse(nn.Sequential(nn.Conv2d(16, 16, 3, padding=1, bias=False), nn.ReLU()).double())
+    with torch.autocast("cpu", torch.bfloat16):
+        assert conv(_draw_map(16).double()).dtype == torch.float64
 
 
 @needs_native

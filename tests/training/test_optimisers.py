@@ -49,15 +49,18 @@ def test_both_forms_agree_while_the_rate_is_constant_and_differ_after_a_drop() -
 
 def test_a_group_can_have_a_momentum_of_its_own() -> None:
     rule = GroupRule(match="biases", momentum=0.5)
-    for kind in ("sgd", "muon"):
+    # Two gradients of 1: velocities 1 and 1.5; with Nesterov's look ahead steps of 1 + 0.5 and 1 + 0.75.
+    for kind, momentum, nesterov, moved in [
+        ("sgd", 0.9, False, 2.5), ("muon", 0.9, False, 2.5), ("sgd", 0.0, True, 3.25), ("muon", 0.0, True, 3.25),
+    ]:  # fmt: skip
         layer = nn.Linear(2, 3)
-        settings = OptimizerSettings(kind=kind, momentum=0.9, nesterov=False, weight_decay=0, groups=(rule,))
+        settings = OptimizerSettings(kind=kind, momentum=momentum, nesterov=nesterov, weight_decay=0, groups=(rule,))
         optimizer = build_optimizer(layer, settings)
         start = layer.bias.detach().clone()
         for _ in range(2):
             layer.weight.grad, layer.bias.grad = torch.ones(3, 2), torch.ones(3)
             optimizer.step()
-        assert torch.allclose(start - layer.bias, torch.full((3,), 0.1 * (1 + 1.5)))  # velocities 1 and 0.5 + 1
+        assert torch.allclose(start - layer.bias, torch.full((3,), 0.1 * moved))
     with pytest.raises(UsageError, match="adamw"):
         OptimizerSettings(kind="adamw", groups=(rule,))
 
