@@ -47,7 +47,7 @@ def affine(gamma: Tensor, beta: Tensor, mean: Tensor, variance: Tensor, epsilon:
     """Return γ (x - mean) / √(variance + ε) + β as a scale and a shift."""
     inverse_std = torch.rsqrt(variance + epsilon)
     scale = gamma * inverse_std
-    return Affine(mean.contiguous(), inverse_std.contiguous(), scale.contiguous(), (beta - mean * scale).contiguous())
+    return Affine(mean.contiguous(), inverse_std, scale, beta - mean * scale)
 
 
 def statistics(x: Tensor) -> Tensor:
