@@ -1,6 +1,6 @@
 """Is a network trained fused as good as one trained plain? Loss trajectories and final accuracies of paired runs.
 
-    python benchmarks/fused_equivalence.py --data digits --network resnet8 --batch 32 --epochs 6 --pairs 100
+    python benchmarks/fused_equivalence.py --data digits --network resnet8 --batch 32 --epochs 6 --pairs 400
     python benchmarks/fused_equivalence.py --data cifar10-jpeg --pairs 6 --epochs 2
 
 A pair shares seed, data order and start; it differs in the fused kernels alone. Every run is kept in a folder, so that
