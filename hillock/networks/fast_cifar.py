@@ -5,8 +5,7 @@ to Page 2018 ("How to train your ResNet"): a first layer that whitens patches an
 3x3 convolutions, each convolution starting as the identity on its first channels.
 
 Departures: the whitening layer has no shifts (the source trains them for three epochs), so nothing before the first
-group needs a gradient; the division of the scores by the number of features is in the head's start and rate; the last
-group can have a third convolution, which costs little at its size.
+group needs a gradient; the division of the scores by the number of features is in the head's start and rate.
 """
 
 from __future__ import annotations
@@ -35,7 +34,6 @@ class FastCifar(Network):
         width: factor on the channels of the groups (64, 256, 256).
         patch: side in pixels of the patches that are whitened.
         directions: leading eigenvectors of the patches (None: all of them); the first layer has each and its negative.
-        third: give the last group, whose maps are small, a third convolution.
 
     The weights of the first layer are never trained, and meaningless until `look_at` has seen pictures, which a
     training lets it do before the first step.
@@ -50,7 +48,6 @@ class FastCifar(Network):
         width: float = 1.0,
         patch: int = 2,
         directions: int | None = None,
-        third: bool = False,
     ) -> None:
         super().__init__(input_size=input_size, num_classes=num_classes, sites=sites)
         channels = input_size[0]
@@ -64,8 +61,7 @@ class FastCifar(Network):
         channels = 2 * directions
         for number, base in enumerate(WIDTHS, 1):
             wide = max(1, round(base * width))
-            convolutions = 3 if third and number == len(WIDTHS) else 2
-            self.groups.add_module(str(number), _group(channels, wide, convolutions, sites))
+            self.groups.add_module(str(number), _group(channels, wide, sites))
             channels = wide
         self.pool, self.flatten = nn.AdaptiveMaxPool2d(1), nn.Flatten()
         self.head = undrawn(nn.Linear, channels, num_classes, bias=False)
@@ -108,15 +104,15 @@ class FastCifar(Network):
         self.whiten.weight.copy_(torch.cat([shaped, -shaped]))
 
 
-def _group(channels: int, wide: int, convolutions: int, sites: ActivationSites) -> nn.Sequential:
+def _group(channels: int, wide: int, sites: ActivationSites) -> nn.Sequential:
     group = nn.Sequential()
-    for number in range(1, convolutions + 1):
-        convolution = undrawn(nn.Conv2d, channels if number == 1 else wide, wide, 3, padding=1, bias=False)
-        group.add_module(f"conv{number}", convolution)
-        if number == 1:
-            group.add_module("pool", nn.MaxPool2d(2))
-        group.add_module(f"norm{number}", _norm(wide))
-        group.add_module(f"act{number}", sites(wide))
+    group.add_module("conv1", undrawn(nn.Conv2d, channels, wide, 3, padding=1, bias=False))
+    group.add_module("pool", nn.MaxPool2d(2))
+    group.add_module("norm1", _norm(wide))
+    group.add_module("act1", sites(wide))
+    group.add_module("conv2", undrawn(nn.Conv2d, wide, wide, 3, padding=1, bias=False))
+    group.add_module("norm2", _norm(wide))
+    group.add_module("act2", sites(wide))
     return group
 
 
