@@ -1,6 +1,6 @@
 """Try changes of the recipe `fast-cifar`, judged on a tenth of the training pictures that is held out.
 
-    python benchmarks/fast_cifar_search.py --data cifar10-jpeg --seeds 1,2 --changes as_it_was,rate_0.18
+    python benchmarks/fast_cifar_search.py --data cifar10-jpeg --seeds 1 2 --changes as_it_was rate_0.18
 
 One thread a training, because only accuracy counts here, so that several calls can share a machine. The test accuracy
 is noted beside the validation accuracy and decides nothing. Results are added to those that are stored.
@@ -71,13 +71,13 @@ def main() -> None:
     """Make the runs that are asked for, one after the other."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", required=True)
-    parser.add_argument("--seeds", default="1,2")
-    parser.add_argument("--changes", default=",".join(CHANGES))
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--changes", choices=list(CHANGES), nargs="+", default=list(CHANGES))
     arguments = parser.parse_args()
     keep_memory()
-    for name in arguments.changes.split(","):
-        for seed in arguments.seeds.split(","):
-            found = run(arguments.data, CHANGES[name], int(seed))
+    for name in arguments.changes:
+        for seed in arguments.seeds:
+            found = run(arguments.data, CHANGES[name], seed)
             print(name, json.dumps(found), flush=True)
             store(name, found)
 
